@@ -1,0 +1,1 @@
+"""The client library: Session, entities, queries, operations, event hub, locations."""

@@ -1,0 +1,1 @@
+"""The life of the main process: boot, readiness, health, control, drain, stop."""

@@ -1,0 +1,1 @@
+"""How an event reaches a plugin: intake, journal, order, retries, dead letters, replay."""

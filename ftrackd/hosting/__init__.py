@@ -1,0 +1,1 @@
+"""Who runs: finding, loading, supervising and reloading plugins, each in its own process."""

@@ -1,0 +1,1 @@
+"""An ftrack-compatible server on SQL, for machines without one."""

@@ -1,0 +1,1 @@
+"""Fixtures that pytest finds when ftrackd is installed."""

@@ -1,0 +1,1 @@
+"""A plugin author's code, checked by mypy."""
