@@ -127,7 +127,7 @@ class DeliverySettings(Section):
     )
     durable_topics: list[str] = Field(
         default_factory=lambda: ["ftrack.update", "ftrack.location.*"],
-        description="Topics that are written to the journal before any callback runs; a trailing * is a prefix.",
+        description="Topics that are written to the journal before a callback runs; trailing * for a prefix.",
     )
     interactive_topics: list[str] = Field(
         default_factory=lambda: ["ftrack.action.*"],
