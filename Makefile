@@ -30,5 +30,8 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
+config: $(STAMP)  ## Write config.example.toml from the settings model
+	$(BIN)/ftrackd config init --stdout > config.example.toml
+
 clean:
 	rm -rf $(VENV) .peer build dist
