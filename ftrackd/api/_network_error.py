@@ -1,0 +1,50 @@
+"""Network failures as errors of ours that requests' own ``except`` clauses still catch.
+
+Scripts written for the official client catch ``requests.ConnectionError`` because that client lets it
+through. Each error here is therefore both: a :class:`ftrackd.api.exception.NetworkError` and the class of
+requests that caused it. `__cause__` holds the original; `sent` tells whether the request may have reached
+the server.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+
+from ftrackd.api import exception
+
+
+class ServerRequestError(exception.NetworkError, requests.exceptions.RequestException):
+    """A request could not be made or its answer could not be read.
+
+    `sent` is False only when it is certain that the server never saw the request (refused connection,
+    unknown host). `request` and `response` are those of requests, when there are any.
+    """
+
+    def __init__(
+        self, message: str | None = None, *, request: Any = None, response: Any = None, sent: bool = True
+    ) -> None:
+        exception.Error.__init__(self, message)
+        self.request = request
+        self.response = response
+        self.sent = sent
+
+
+class ServerConnectionError(ServerRequestError, requests.exceptions.ConnectionError):
+    """The connection to the server failed or broke."""
+
+
+class ServerTimeoutError(ServerRequestError, requests.exceptions.Timeout):
+    """The server did not connect or answer within the time allowed."""
+
+
+def translate(error: requests.exceptions.RequestException, url: str, *, sent: bool) -> ServerRequestError:
+    """Return our error for what requests raised at `url`; the caller raises it ``from error``."""
+    error_class = ServerRequestError
+    if isinstance(error, requests.exceptions.Timeout):
+        error_class = ServerTimeoutError
+    elif isinstance(error, requests.exceptions.ConnectionError):
+        error_class = ServerConnectionError
+    message = f"No answer from {url}: {error}"
+    return error_class(message, request=error.request, response=error.response, sent=sent)
