@@ -1,0 +1,178 @@
+"""Find, load and register plugins.
+
+The one code for it: a plain ``Session(plugin_paths=...)`` in a script and every hosted plugin process come
+here. A plugin that cannot be imported or registered is reported with its traceback and keeps nobody else
+from loading.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ftrackd.api._plugin_discovery import PluginSource, find_plugins
+from ftrackd.api._plugin_loading import isolated_imports, load_module, load_source, module_name
+from ftrackd.api._plugin_registry import CallFailure, PluginRegistry
+
+__all__ = [
+    "LoadReport",
+    "ModuleReport",
+    "PluginSource",
+    "discover",
+    "find_plugins",
+    "load_plugin",
+    "load_source",
+]
+
+_logger = logging.getLogger("ftrack_api.plugin.discover")
+
+
+@dataclass(frozen=True)
+class ModuleReport:
+    """What happened to one module: ``stage`` is where it ended, ``error`` and ``traceback`` why."""
+
+    name: str
+    file: str
+    stage: str
+    error: str = ""
+    traceback: str = ""
+    dropped_arguments: str = ""
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether ``register`` was called and returned."""
+        return self.stage == "registered"
+
+
+@dataclass
+class LoadReport:
+    """What happened to each module of a plugin."""
+
+    source: PluginSource
+    modules: list[ModuleReport] = field(default_factory=list)
+
+    @property
+    def errors(self) -> list[ModuleReport]:
+        """The modules that did not get to the end of ``register``."""
+        return [module for module in self.modules if module.error]
+
+
+def discover(
+    paths: Iterable[str | os.PathLike[str]],
+    positional_arguments: Sequence[Any] | None = None,
+    keyword_arguments: Mapping[str, Any] | None = None,
+) -> list[LoadReport]:
+    """Load the plugins found on *paths* and call ``register`` of each.
+
+    Each ``register`` gets *positional_arguments* and *keyword_arguments* reduced to what its signature takes;
+    one warning names what was left out. Errors are logged, with the traceback, and returned in the reports.
+    Blank paths are skipped. Files without ``register`` are helpers: importable by the plugins beside them and
+    never run on their own.
+    """
+    registry = PluginRegistry()
+    return [
+        load_plugin(source, registry, positional_arguments or (), keyword_arguments or {})
+        for source in find_plugins(paths)
+    ]
+
+
+def load_plugin(
+    source: PluginSource,
+    registry: PluginRegistry,
+    positional_arguments: Sequence[Any] = (),
+    keyword_arguments: Mapping[str, Any] | None = None,
+) -> LoadReport:
+    """Load the modules of one plugin and call ``register`` of each through *registry*; never raises."""
+    report = LoadReport(source)
+    with isolated_imports(source):
+        for module, file, failure in _loaded_modules(source):
+            if module is None:
+                report.modules.append(failure)
+            else:
+                report.modules.append(
+                    _register(module, file, registry, positional_arguments, keyword_arguments or {})
+                )
+    return report
+
+
+def _loaded_modules(
+    source: PluginSource,
+) -> Iterable[tuple[ModuleType | None, str, ModuleReport]]:
+    if source.entry_point:
+        yield _load_entry_point(source)
+        return
+    for file in source.modules:
+        yield _load_file(source, file)
+
+
+def _load_file(source: PluginSource, file: Path) -> tuple[ModuleType | None, str, ModuleReport]:
+    name = module_name(source, file)
+    try:
+        return load_module(source, file), str(file), ModuleReport(name, str(file), "imported")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - contains what a plugin does at import
+        return None, str(file), _import_failure(name, str(file), error)
+
+
+def _load_entry_point(source: PluginSource) -> tuple[ModuleType | None, str, ModuleReport]:
+    # Only entry points need the metadata reader, which is slow to import.
+    from importlib.metadata import entry_points
+
+    try:
+        (point,) = entry_points(group="ftrackd.plugins", name=source.entry_point)
+        loaded = point.load()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - contains what a plugin does at import
+        return None, source.entry_point, _import_failure(source.entry_point, source.entry_point, error)
+    if isinstance(loaded, ModuleType):
+        module = loaded
+    else:
+        module = ModuleType(f"{loaded.__module__}:{getattr(loaded, '__qualname__', source.entry_point)}")
+        vars(module)["register"] = getattr(loaded, "register", loaded)
+        vars(module)["unregister"] = getattr(loaded, "unregister", None)
+    file = getattr(module, "__file__", None) or source.entry_point
+    return module, file, ModuleReport(module.__name__, file, "imported")
+
+
+def _import_failure(name: str, file: str, error: BaseException) -> ModuleReport:
+    _logger.error("Failed to load plugin %s: %s: %s", file, type(error).__name__, error, exc_info=error)
+    return ModuleReport(
+        name,
+        file,
+        "import failed",
+        f"{type(error).__name__}: {error}",
+        "".join(traceback.format_exception(error)).rstrip(),
+    )
+
+
+def _register(
+    module: ModuleType,
+    file: str,
+    registry: PluginRegistry,
+    positional_arguments: Sequence[Any],
+    keyword_arguments: Mapping[str, Any],
+) -> ModuleReport:
+    if not callable(getattr(module, "register", None)):
+        _logger.debug("%s has no register function, so it is a helper", file)
+        return ModuleReport(module.__name__, file, "no register")
+    outcome = registry.register(module, positional_arguments, keyword_arguments)
+    if isinstance(outcome, CallFailure):
+        _logger.error(
+            "Failed to register plugin %s: %s: %s",
+            file,
+            type(outcome.error).__name__,
+            outcome.error,
+            exc_info=outcome.error,
+        )
+        error = f"{type(outcome.error).__name__}: {outcome.error}"
+        return ModuleReport(module.__name__, file, "register failed", error, outcome.traceback)
+    dropped = outcome.describe()
+    if dropped:
+        _logger.warning(
+            "register of %s does not take these arguments, so they were left out: %s", file, dropped
+        )
+    return ModuleReport(module.__name__, file, "registered", dropped_arguments=dropped)
