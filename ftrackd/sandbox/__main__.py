@@ -1,0 +1,5 @@
+"""``python -m ftrackd.sandbox``."""
+
+from ftrackd.sandbox.main import main
+
+raise SystemExit(main())

@@ -1,0 +1,281 @@
+"""The hub's connections: handshakes, sockets, heartbeats, acknowledgements and fan-out.
+
+Everything here runs on the event loop, except :meth:`HubServer.publish_from_thread`. An event is encoded
+once, however many connections receive it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import uuid
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from ftrackd.sandbox.auth import Actor
+from ftrackd.sandbox.events import packet
+from ftrackd.sandbox.events.router import SUBSCRIBE_TOPIC, UNSUBSCRIBE_TOPIC, Router, SubscriptionError
+
+HANDSHAKE_LIFETIME_S: Final = 60.0
+HEARTBEAT_TIMEOUT_S: Final = 60.0
+CLOSE_TIMEOUT_S: Final = 60
+QUEUE_LIMIT: Final = 100_000
+
+_logger = logging.getLogger(__name__)
+
+
+class Socket(Protocol):
+    """What the hub needs of a WebSocket that was accepted."""
+
+    async def receive(self) -> str | None:
+        """Return the next text frame, or None when the peer is gone."""
+
+    async def send(self, frame: str | bytes) -> None:
+        """Send one text or binary frame; raise :class:`ConnectionError` when the peer is gone."""
+
+    def abort(self, unfinished: bytes = b"") -> None:
+        """Cut the connection without a goodbye, after the *unfinished* bytes of a frame."""
+
+
+@dataclass(eq=False)
+class Connection:
+    """One connected client."""
+
+    identifier: str
+    actor: Actor
+    socket: Socket
+    outgoing: deque[str | bytes] = field(default_factory=deque)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    thawed: asyncio.Event = field(default_factory=asyncio.Event)
+    last_heard_at: float = 0.0
+    closed: bool = False
+
+    def send(self, frame: str | bytes) -> None:
+        """Queue *frame*; a connection that never reads is cut at :data:`QUEUE_LIMIT` frames."""
+        if self.closed:
+            return
+        if len(self.outgoing) >= QUEUE_LIMIT:
+            _logger.warning("Connection %s does not read its events and is cut.", self.identifier)
+            self.cut()
+            return
+        self.outgoing.append(frame)
+        self.wake.set()
+
+    def cut(self, unfinished: bytes = b"") -> None:
+        """Cut the connection at once, after the *unfinished* bytes of a frame."""
+        self.closed = True
+        self.wake.set()
+        self.thawed.set()
+        self.socket.abort(unfinished)
+
+    def freeze(self) -> None:
+        """Neither read nor write until :meth:`thaw`."""
+        self.thawed.clear()
+
+    def thaw(self) -> None:
+        """Go on after :meth:`freeze`."""
+        self.thawed.set()
+
+
+class HubServer:
+    """The event hub.
+
+    *heartbeat_interval_s* must stay below 15, the JavaScript client's limit of silence.
+    """
+
+    def __init__(self, *, heartbeat_interval_s: float = 5.0) -> None:
+        """Start without connections."""
+        self._heartbeat_interval_s = heartbeat_interval_s
+        self._router = Router()
+        self._connections: dict[str, Connection] = {}
+        self._served: set[Connection] = set()
+        self._handshakes: dict[str, tuple[Actor, float]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.deliveries = 0
+
+    def start(self) -> None:
+        """Bind the hub to the running event loop."""
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The clients that are connected now."""
+        return list(self._connections.values())
+
+    @property
+    def subscription_count(self) -> int:
+        """The number of subscriptions of all connections."""
+        return len(self._router)
+
+    # Handshake and life of a connection
+
+    def handshake(self, actor: Actor) -> str:
+        """Return the body that answers the handshake of *actor*: ``sid:heartbeat:close:transports``.
+
+        The session id is good for one connection within :data:`HANDSHAKE_LIFETIME_S`.
+        """
+        now = self._now()
+        expired = [sid for sid, (_, until) in self._handshakes.items() if until <= now]
+        for sid in expired:
+            del self._handshakes[sid]
+        sid = secrets.token_hex(16)
+        self._handshakes[sid] = (actor, now + HANDSHAKE_LIFETIME_S)
+        return f"{sid}:{HEARTBEAT_TIMEOUT_S:.0f}:{CLOSE_TIMEOUT_S}:websocket"
+
+    def claim(self, sid: str) -> Actor | None:
+        """Return who shook hands for *sid*, once; None for an unknown, used or expired one."""
+        actor, until = self._handshakes.pop(sid, (None, 0.0))
+        return actor if until > self._now() else None
+
+    async def serve(self, sid: str, actor: Actor, socket: Socket) -> None:
+        """Carry packets between the client of *sid* and the hub until either side ends."""
+        connection = Connection(sid, actor, socket, last_heard_at=self._now())
+        connection.thawed.set()
+        self._connections[sid] = connection
+        self._served.add(connection)
+        connection.send(packet.CONNECT_FRAME)
+        tasks = [
+            asyncio.ensure_future(self._read(connection)),
+            asyncio.ensure_future(self._write(connection)),
+            asyncio.ensure_future(self._beat(connection)),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            connection.closed = True
+            self.forget(connection)
+            self._served.discard(connection)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def forget(self, connection: Connection) -> None:
+        """Drop *connection* and its subscriptions from the routing; its socket is left as it is."""
+        if self._connections.get(connection.identifier) is connection:
+            del self._connections[connection.identifier]
+            self._router.disconnect(connection.identifier)
+
+    def restart(self) -> None:
+        """Behave like a hub that was restarted: sockets are cut, sessions and handshakes forgotten."""
+        self._handshakes.clear()
+        for connection in self.connections:
+            self.forget(connection)
+            connection.cut()
+
+    def stop(self) -> None:
+        """Cut the sockets that are frozen: they would wait for ever; the others end with the server."""
+        for connection in list(self._served):
+            if not connection.thawed.is_set():
+                connection.cut()
+
+    async def _read(self, connection: Connection) -> None:
+        while True:
+            await connection.thawed.wait()
+            frame = await connection.socket.receive()
+            if frame is None:
+                return
+            await connection.thawed.wait()
+            connection.last_heard_at = self._now()
+            self._handle(connection, frame)
+
+    async def _write(self, connection: Connection) -> None:
+        try:
+            while not connection.closed:
+                await connection.wake.wait()
+                connection.wake.clear()
+                while connection.outgoing and not connection.closed:
+                    await connection.thawed.wait()
+                    await connection.socket.send(connection.outgoing.popleft())
+        except ConnectionError:
+            _logger.debug("Connection %s is gone.", connection.identifier)
+
+    async def _beat(self, connection: Connection) -> None:
+        while True:
+            connection.send(packet.HEARTBEAT_FRAME)
+            await asyncio.sleep(self._heartbeat_interval_s)
+            if connection.thawed.is_set() and self._now() - connection.last_heard_at > HEARTBEAT_TIMEOUT_S:
+                _logger.warning("Connection %s was silent for too long and is cut.", connection.identifier)
+                connection.cut()
+                return
+
+    # Packets
+
+    def _handle(self, connection: Connection, frame: str) -> None:
+        try:
+            received = packet.decode(frame)
+            if received.code != packet.EVENT:
+                return
+            event = packet.decode_event(received)
+        except packet.PacketError as error:
+            _logger.warning("Ignored a packet of connection %s: %s", connection.identifier, error)
+            return
+        try:
+            self._accept(connection, event)
+        except SubscriptionError as error:
+            answer: dict[str, Any] = {"success": False, "message": str(error)}
+        else:
+            answer = {"success": True}
+        if received.identifier:
+            connection.send(packet.acknowledge_frame(received.identifier, answer))
+
+    def _accept(self, connection: Connection, event: dict[str, Any]) -> None:
+        """Act on an event from *connection*; raise :class:`SubscriptionError` with what is wrong in it."""
+        topic = event["topic"]
+        if topic in (SUBSCRIBE_TOPIC, UNSUBSCRIBE_TOPIC):
+            data = event.get("data")
+            if not isinstance(data, Mapping):
+                raise SubscriptionError(f"{topic} needs data with a subscriber.")
+            if topic == SUBSCRIBE_TOPIC:
+                self._router.subscribe(
+                    connection.identifier, data.get("subscriber"), data.get("subscription")
+                )
+            else:
+                self._router.unsubscribe(connection.identifier, data.get("subscriber"))
+            return
+        _complete_source(event, connection.actor)
+        self.publish(event)
+
+    def publish(self, event: dict[str, Any]) -> int:
+        """Deliver *event* to whom it concerns; return the number of connections.
+
+        Raise :class:`SubscriptionError` when its target cannot be parsed.
+        """
+        recipients = self._router.recipients(event)
+        if recipients:
+            self._send(packet.event_frame(event), recipients)
+        return len(recipients)
+
+    def publish_from_thread(self, event: dict[str, Any]) -> None:
+        """Deliver *event* from any thread; it is encoded on the calling one."""
+        if self._loop is None:
+            return
+        frame = packet.event_frame(event)
+        self._loop.call_soon_threadsafe(self._publish_encoded, event, frame)
+
+    def _publish_encoded(self, event: dict[str, Any], frame: str) -> None:
+        self._send(frame, self._router.recipients(event))
+
+    def _send(self, frame: str, recipients: list[str]) -> None:
+        self.deliveries += len(recipients)
+        for identifier in recipients:
+            self._connections[identifier].send(frame)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _complete_source(event: dict[str, Any], actor: Actor) -> None:
+    """Fill in who published *event*: action code reads ``source.user.id`` to address its answers."""
+    event.setdefault("id", uuid.uuid4().hex)
+    source = event.get("source")
+    if not isinstance(source, dict):
+        source = event["source"] = {}
+    user = source.get("user")
+    if not isinstance(user, dict):
+        user = source["user"] = {}
+    user.setdefault("username", actor.username)
+    if user["username"] == actor.username:
+        user.setdefault("id", actor.user_id)

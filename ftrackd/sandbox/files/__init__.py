@@ -1,0 +1,1 @@
+"""Bytes of components: upload, download, thumbnails, encoding."""

@@ -1,0 +1,144 @@
+"""The HTTP endpoints of files: upload, download, remove, thumbnails."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from ftrackd.sandbox.auth import Actor
+from ftrackd.sandbox.errors import PermissionError, ValidationError
+from ftrackd.sandbox.files import picture
+from ftrackd.sandbox.files.store import COPY_BYTES, Upload
+from ftrackd.sandbox.rpc.reply import FileMissingError, json_response
+
+if TYPE_CHECKING:
+    from ftrackd.sandbox.services import Services
+
+DOWNLOAD_PATH: Final = "/component/get"
+THUMBNAIL_PATH: Final = "/component/thumbnail"
+UPLOAD_PATH: Final = "/component/upload"
+DEFAULT_PICTURE_PATH: Final = "/img/thumbnail2.png"
+DEFAULT_THUMBNAIL_SIZE: Final = 300
+
+
+class FileEndpoints:
+    """Serves the files in *services*; *authenticate* checks requests that are not signed."""
+
+    def __init__(self, services: Services, authenticate: Callable[[Request], Awaitable[Actor]]) -> None:
+        """Remember where files and permissions come from."""
+        self._services = services
+        self._authenticate = authenticate
+        self._default_picture: picture.Picture | None = None
+
+    def routes(self) -> list[Route]:
+        """Return the routes of files."""
+        return [
+            Route(DOWNLOAD_PATH, self._download, methods=["GET"]),
+            Route(THUMBNAIL_PATH, self._thumbnail, methods=["GET"]),
+            Route("/component/remove", self._remove, methods=["GET", "DELETE"]),
+            Route(UPLOAD_PATH, self._upload, methods=["PUT"]),
+            Route(DEFAULT_PICTURE_PATH, self._default, methods=["GET"]),
+        ]
+
+    async def _download(self, request: Request) -> Response:
+        await self._permit(request)
+        component_id = _component_id(request)
+        path = await self._existing_path(component_id)
+        name = await self._services.run(self._services.component_file_name, component_id)
+        media_type = mimetypes.guess_type(name or "")[0] or "application/octet-stream"
+        return FileResponse(path, media_type=media_type, filename=name, content_disposition_type="inline")
+
+    async def _thumbnail(self, request: Request) -> Response:
+        await self._permit(request)
+        size = request.query_params.get("size", str(DEFAULT_THUMBNAIL_SIZE))
+        if not size.isascii() or not size.isdigit() or not 1 <= int(size) <= picture.MAXIMUM_SIZE:
+            raise ValidationError(f"The size of a thumbnail lies between 1 and {picture.MAXIMUM_SIZE}.")
+        component_id = _component_id(request)
+        path = await self._existing_path(component_id)
+        try:
+            preview = await self._services.run(self._preview, component_id, path, int(size))
+        except picture.NoPictureError:
+            return await self._default(request)
+        content = await self._services.run(preview.read_bytes)
+        media_type = "image/png" if content.startswith(b"\x89PNG") else "image/jpeg"
+        return Response(content, media_type=media_type, headers={"cache-control": "private, max-age=60"})
+
+    def _preview(self, component_id: str, path: Path, size: int) -> Path:
+        preview = self._services.files.preview_path(component_id, str(size))
+        if not preview.exists():
+            self._services.files.write_preview(preview, picture.fit(path, size).content)
+        return preview
+
+    async def _default(self, request: Request) -> Response:
+        del request
+        if self._default_picture is None:
+            self._default_picture = await self._services.run(picture.default_picture)
+        return Response(self._default_picture.content, media_type=self._default_picture.media_type)
+
+    async def _remove(self, request: Request) -> Response:
+        await self._authenticate(request)
+        component_id = _component_id(request)
+        if not await self._services.run(self._services.files.remove, component_id):
+            raise _missing(component_id)
+        return json_response({"removed": component_id})
+
+    async def _upload(self, request: Request) -> Response:
+        if not self._services.signer.verify(UPLOAD_PATH, request.query_params):
+            raise PermissionError("The address of the upload is not valid or has expired; ask for a new one.")
+        query = request.query_params
+        files = self._services.files
+        if "upload_id" in query:
+            upload = await self._services.run(files.begin_part, query["upload_id"], int(query["part"]))
+        else:
+            size = int(query["size"]) if "size" in query else None
+            upload = await self._services.run(
+                lambda: files.begin(query["id"], size=size, checksum=query.get("checksum") or None)
+            )
+        try:
+            tag = await self._receive(request, upload)
+        finally:
+            await self._services.run(upload.discard)
+        return Response(headers={"etag": f'"{tag}"'})
+
+    async def _receive(self, request: Request, upload: Upload) -> str:
+        """Write the body of *request* to *upload*, in pieces worth a switch of threads; return its entity
+        tag.
+        """
+        pending = bytearray()
+        async for chunk in request.stream():
+            pending += chunk
+            if len(pending) >= COPY_BYTES:
+                await self._services.run(upload.write, bytes(pending))
+                pending.clear()
+        await self._services.run(upload.write, bytes(pending))
+        return await self._services.run(upload.finish)
+
+    async def _permit(self, request: Request) -> None:
+        """Let *request* pass when its address is signed, or its credentials are valid."""
+        if "signature" in request.query_params:
+            if not self._services.signer.verify(request.url.path, request.query_params):
+                raise PermissionError("The signed address is not valid or has expired.")
+            return
+        await self._authenticate(request)
+
+    async def _existing_path(self, component_id: str) -> Path:
+        if not await self._services.run(self._services.files.exists, component_id):
+            raise _missing(component_id)
+        return self._services.files.path(component_id)
+
+
+def _component_id(request: Request) -> str:
+    component_id = request.query_params.get("id")
+    if not component_id:
+        raise ValidationError("The id of the component is missing.")
+    return component_id
+
+
+def _missing(component_id: str) -> FileMissingError:
+    return FileMissingError(f"There are no bytes for the component {component_id} on this server.")
