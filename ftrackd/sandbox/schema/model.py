@@ -132,6 +132,7 @@ class Attribute:
 class Scalar(Attribute):
     """A stored value, one column of the type's table."""
 
+    #: Values of VARIABLE and OBJECT are JSON text in the column, to be decoded for an answer.
     value_type: ValueType = ValueType.STRING
     #: Name of the column in :attr:`EntityType.table`; for VARIABLE the JSON column.
     column: str = ""
@@ -163,7 +164,7 @@ class Computed(Attribute):
     #: unless *present* is set as well.
     build: Callable[[sa.FromClause], sa.ColumnElement[Any]] | None = None
     #: Values for many entities at once, ``id -> value``, for what SQL cannot say (``link``).
-    load: Callable[[sa.Connection, Schema, Sequence[str]], Mapping[str, Any]] | None = None
+    load: Callable[[sa.Connection, Sequence[str]], Mapping[str, Any]] | None = None
     #: Turns the value of *build* into the value of the answer; its second argument is the address of this
     #: server without a trailing slash (``thumbnail_url``, ``url``).
     present: Callable[[Any, str], Any] | None = None
@@ -241,6 +242,8 @@ class EntityType:
     is_groupable: bool = False
     #: The schema JSON lists what it inherits from (``$mixin``); ``hints`` of it, when there are any.
     mixin_hints: Mapping[str, str] = field(default_factory=dict)
+    #: The topmost type above this one (``Shot`` -> ``Context``), itself when there is none.
+    root: str = ""
     #: Set on object types.
     object_type_id: str | None = None
     #: Whether ``type: object`` stands in the JSON; ``SplitTaskPart`` alone comes without.
@@ -276,7 +279,7 @@ class Schema:
     """All entity types of an installation at one moment.
 
     It is replaced, never changed: object types that are created, changed or deleted make the store build a
-    new one. ``concrete_types`` maps (table name, values of the type columns) to the type of such rows.
+    new one. ``concrete_types`` maps (root type, values of the type columns) to the type of such rows.
     """
 
     types: Mapping[str, EntityType]
@@ -301,8 +304,7 @@ class Schema:
         """
         if not entity_type.type_columns:
             return entity_type.name
-        key = (str(getattr(entity_type.table, "name", "")), tuple(values))
-        return self.concrete_types.get(key, entity_type.name)
+        return self.concrete_types.get((entity_type.root, tuple(values)), entity_type.name)
 
     def subtypes(self, name: str) -> tuple[EntityType, ...]:
         """All types below *name*, nearest first, without *name* itself."""
