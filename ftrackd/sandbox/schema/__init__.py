@@ -1,7 +1,7 @@
 """Entity types of the sandbox: the model, the declarations and the tables they stand on.
 
-``build_schema(object_types)`` gives the :class:`Schema`; ``metadata()`` the tables to create. The query compiler
-needs nothing else: see :mod:`ftrackd.sandbox.schema.model`.
+``build_schema(object_types)`` gives the :class:`Schema`, ``metadata()`` the tables to create. The query
+compiler needs nothing else: see :mod:`ftrackd.sandbox.schema.model`.
 """
 
 from __future__ import annotations

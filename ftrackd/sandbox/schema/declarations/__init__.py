@@ -26,6 +26,6 @@ target or association rows), ``of C`` (our side is column C, not id), ``on A to 
 
 Directives: ``@key`` (default: id), ``@default`` and ``@system`` projections, ``@legacy`` table with
 classifiers, ``@groupable``, ``@required`` and ``@immutable`` (for inherited attributes), ``@hint``,
-``@typeless``; and for the storage ``@table``, ``@view``, ``@column``, ``@types`` (columns that decide the type of a row),
-``@rows`` (values of those), ``@unique``, ``@index``, ``@abstract``.
+``@typeless``; and for the storage ``@table``, ``@view``, ``@column``, ``@types`` (columns that decide the
+type of a row), ``@rows`` (values of those), ``@unique``, ``@index``, ``@abstract``.
 """
