@@ -85,6 +85,14 @@ def parse(text: str) -> Query:
     return query
 
 
+def parse_path(text: str) -> Path:
+    """Return the path that *text* is, such as ``status.state.short``; raises like :func:`parse`."""
+    parser = _Parser(text)
+    path = parser.parse_path("an attribute")
+    parser.expect_nothing()
+    return path
+
+
 @dataclass(slots=True)
 class _Tail:
     """What follows the criteria, collected in any order."""
@@ -136,6 +144,10 @@ class _Parser:
             expected = "'and', 'or', 'order by', 'group by', 'limit', 'offset' or the end of the query"
         self._scanner.fail_expecting(expected, self._hint_at_keyword())
 
+    def expect_nothing(self) -> None:
+        if not self._scanner.at_end():
+            self._scanner.fail_expecting("the end of the path")
+
     def _hint_at_keyword(self) -> str:
         """Explain the two usual slips: capital keywords and ``is not`` in two words."""
         name = self._scanner.peek_name()
@@ -150,7 +162,7 @@ class _Parser:
         return tuple(projections)
 
     def _parse_projection(self) -> Projection:
-        path = self._parse_path("an attribute to select")
+        path = self.parse_path("an attribute to select")
         if self._scanner.peek_character() != "(":
             return path
         function = str(path)
@@ -159,11 +171,11 @@ class _Parser:
                 f"'{function}' is not an aggregate function (count, sum, avg, min, max)", path.position
             )
         self._scanner.read_character("(")
-        argument = self._parse_path(f"the attribute to {function}")
+        argument = self.parse_path(f"the attribute to {function}")
         self._expect_character(")")
         return Aggregate(cast(AggregateFunction, function), argument)
 
-    def _parse_path(self, expected: str) -> Path:
+    def parse_path(self, expected: str) -> Path:
         self._scanner.skip_space()
         position = self._scanner.position
         steps = [self._parse_step(expected)]
@@ -217,7 +229,7 @@ class _Parser:
                 self._scanner.position,
                 self._scanner.text,
             )
-        path = self._parse_path("an attribute to compare")
+        path = self.parse_path("an attribute to compare")
         operator = self._scanner.read_operator()
         if operator is not None:
             value = self._scanner.read_value()
@@ -328,7 +340,7 @@ class _Parser:
     def _parse_order(self) -> tuple[Order, ...]:
         terms: list[Order] = []
         while True:
-            path = self._parse_path("an attribute to order by")
+            path = self.parse_path("an attribute to order by")
             direction = self._scanner.peek_name()
             if direction is not None and direction in _DIRECTIONS:
                 self._scanner.read_word(direction)
@@ -339,9 +351,9 @@ class _Parser:
                 return tuple(terms)
 
     def _parse_group(self) -> tuple[Path, ...]:
-        paths = [self._parse_path("an attribute to group by")]
+        paths = [self.parse_path("an attribute to group by")]
         while self._scanner.read_character(","):
-            paths.append(self._parse_path("an attribute to group by"))
+            paths.append(self.parse_path("an attribute to group by"))
         return tuple(paths)
 
     def _expect_character(self, character: str, hint: Callable[[], str] | None = None) -> None:

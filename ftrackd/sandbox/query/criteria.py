@@ -1,0 +1,268 @@
+"""Compiles criteria into SQL conditions.
+
+A path through references stays in its SELECT, where they are joined; one through a collection becomes a
+subquery over the members, so any member may match and an entity is never found twice. ``not`` is the exact
+complement: it matches the rows that the criteria do not, nulls included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, assert_never
+
+import sqlalchemy as sa
+
+from ftrackd.sandbox.query.comparison import Operand
+from ftrackd.sandbox.query.dialects import Dialect
+from ftrackd.sandbox.query.errors import UnsupportedQueryError
+from ftrackd.sandbox.query.resolution import (
+    Meaning,
+    as_relation,
+    find_entity_type,
+    find_meanings,
+    find_target,
+    refuse_cast,
+)
+from ftrackd.sandbox.query.scope import (
+    Condition,
+    Place,
+    Scope,
+    all_of,
+    any_of,
+    select_members,
+    type_conditions,
+)
+from ftrackd.sandbox.query.tree import (
+    Aggregate,
+    And,
+    Comparison,
+    Criteria,
+    Membership,
+    Not,
+    Or,
+    Order,
+    Path,
+    Quantified,
+    Query,
+    QueryMembership,
+    Step,
+)
+from ftrackd.sandbox.schema.model import Collection, EntityType, Reference, Schema
+
+#: Makes the condition at the end of a path.
+_Leaf = Callable[[Place, Meaning, Step], Condition]
+#: Makes the condition on entities at the other end of a relation.
+_Matching = Callable[[Place], Condition]
+
+
+class CriteriaCompiler:
+    """Compiles the criteria and ordering of queries against one schema for one SQL dialect."""
+
+    def __init__(self, schema: Schema, dialect: Dialect) -> None:
+        self._schema = schema
+        self._dialect = dialect
+
+    def compile(self, criteria: Criteria, place: Place) -> Condition:
+        """Return the condition that rows at *place* meet when they match *criteria*.
+
+        It may be null where it is not true; that counts as no match.
+
+        Raises:
+            QueryError: About names, values or uses that the schema does not allow.
+        """
+        match criteria:
+            case And(operands):
+                return all_of([self.compile(operand, place) for operand in operands])
+            case Or(operands):
+                return any_of([self.compile(operand, place) for operand in operands])
+            case Not(operand):
+                return self.compile(operand, place).is_not(sa.true())
+            case Comparison(path, operator, value):
+                return self._follow(
+                    path,
+                    place,
+                    lambda at, meaning, _: self._operand(path, at, meaning).compare(operator, value),
+                )
+            case Membership(path, values, is_negated):
+                return self._follow(
+                    path,
+                    place,
+                    lambda at, meaning, _: self._operand(path, at, meaning).is_in(
+                        values, is_negated=is_negated
+                    ),
+                )
+            case QueryMembership(path, query, is_negated):
+                keys = self.compile_keys(query)
+                return self._follow(
+                    path,
+                    place,
+                    lambda at, meaning, _: self._operand(path, at, meaning).is_in_query(
+                        keys, is_negated=is_negated
+                    ),
+                )
+            case Quantified(path, _, inner):
+                return self._follow(
+                    path,
+                    place,
+                    lambda at, meaning, step: self._quantify(path, at, meaning, step, inner),
+                    to_relation=True,
+                )
+            case _:  # pragma: no cover
+                assert_never(criteria)
+
+    def compile_keys(self, query: Query) -> sa.Select[Any]:
+        """Return the SELECT of a nested query: one column, without nulls."""
+        if query.is_aggregate:
+            raise UnsupportedQueryError("a nested query cannot be grouped or aggregated", query.position)
+        entity_type = find_entity_type(self._schema, query.entity_type, query.position)
+        if len(query.projections) > 1:
+            raise UnsupportedQueryError("a nested query selects one attribute", query.position)
+        if query.projections:
+            projection = query.projections[0]
+            assert not isinstance(projection, Aggregate)
+            path = projection
+        else:
+            path = Path((Step(entity_type.primary_key[0]),), query.position)
+        scope = Scope(entity_type)
+        terms = self.value_terms(path, scope.place)
+        conditions = self.conditions(query, scope)
+        order = self.ordering(query.order_by, scope.place)
+        statement = sa.select(terms[0]).select_from(scope.from_clause)
+        statement = statement.where(*conditions, terms[0].is_not(None))
+        if query.limit is not None or query.offset:
+            statement = statement.order_by(*order).limit(query.limit).offset(query.offset)
+        return statement
+
+    def conditions(self, query: Query, scope: Scope) -> list[Condition]:
+        """Return everything the rows of *query* have to meet, their entity type included."""
+        conditions = type_conditions(scope.entity_type, scope.source)
+        if query.criteria is not None:
+            conditions.append(self.compile(query.criteria, scope.place))
+        return conditions
+
+    def ordering(self, order_by: tuple[Order, ...], place: Place) -> list[sa.ColumnElement[Any]]:
+        """Return the ORDER BY terms; the primary key comes last, so that pages never overlap."""
+        terms = [
+            self._dialect.ordered(term, is_descending=order.is_descending)
+            for order in order_by
+            for term in self.value_terms(order.path, place)
+        ]
+        return [*terms, *place.entity_type.key_columns(place.source)]
+
+    def value_terms(self, path: Path, place: Place) -> list[sa.ColumnElement[Any]]:
+        """Return SQL for the value at the end of *path*, which leads through references only.
+
+        A variable value has two terms, its number and its text. Where subtypes give a name different
+        meanings, the one of the row's own type counts.
+        """
+        step, *rest = path.steps
+        branches: list[list[sa.ColumnElement[Any]]] = []
+        for meaning in find_meanings(
+            self._schema, place.entity_type, step.name, path.position, is_followed=bool(rest)
+        ):
+            if rest:
+                relation = as_relation(meaning, step, path.position)
+                if not isinstance(relation, Reference):
+                    raise UnsupportedQueryError(
+                        f"'{path}' leads through the collection '{step.name}', so it has many values",
+                        path.position,
+                    )
+                target = find_target(self._schema, relation, step, path.position)
+                inner = place.scope.enter(place, meaning, relation, target, path.position)
+                terms = self.value_terms(Path(tuple(rest), path.position), inner)
+            else:
+                terms = self._operand(path, place, meaning).order_terms()
+            if meaning.is_narrower:
+                is_owner = all_of(type_conditions(meaning.owner, place.source))
+                terms = [sa.case((is_owner, term), else_=None) for term in terms]
+            branches.append(terms)
+        if len(branches) == 1:
+            return branches[0]
+        return [sa.func.coalesce(*(terms[0] for terms in branches))]
+
+    def _operand(self, path: Path, place: Place, meaning: Meaning) -> Operand:
+        if not isinstance(meaning.attribute, Reference):
+            refuse_cast(path, path.steps[-1])
+        return Operand(meaning, place.source, self._dialect, path.position)
+
+    def _follow(
+        self, path: Path, place: Place, leaf: _Leaf, *, to_relation: bool = False, depth: int = 0
+    ) -> Condition:
+        """Follow *path* from its step number *depth* in each of its meanings; one of them has to match.
+
+        Args:
+            path: The whole path.
+            place: Where the step is looked up.
+            leaf: Makes the condition at the end.
+            to_relation: The path has to end with a relation.
+            depth: Number of the step.
+        """
+        step = path.steps[depth]
+        is_last = depth == len(path.steps) - 1
+        alternatives: list[Condition] = []
+        for meaning in find_meanings(
+            self._schema, place.entity_type, step.name, path.position, is_followed=to_relation or not is_last
+        ):
+            if is_last:
+                condition = leaf(place, meaning, step)
+            else:
+
+                def follow_rest(inner: Place) -> Condition:
+                    return self._follow(path, inner, leaf, to_relation=to_relation, depth=depth + 1)
+
+                condition = self._enter(path, place, meaning, step, follow_rest)
+            if meaning.is_narrower:
+                condition = all_of([*type_conditions(meaning.owner, place.source), condition])
+            alternatives.append(condition)
+        return any_of(alternatives)
+
+    def _enter(
+        self, path: Path, place: Place, meaning: Meaning, step: Step, matching: _Matching
+    ) -> Condition:
+        """What is at the other end of the relation, if anything, is *matching*."""
+        relation = as_relation(meaning, step, path.position)
+        target = find_target(self._schema, relation, step, path.position)
+        if isinstance(relation, Collection):
+            return self._exists(place, relation, target, matching)
+        inner = place.scope.enter(place, meaning, relation, target, path.position)
+        condition = matching(inner)
+        if target.name != relation.target:
+            # What is no such subtype has no such attribute, so not even "is None" matches.
+            condition = all_of([inner.source.c[relation.join.remote].is_not(None), condition])
+        return condition
+
+    def _quantify(
+        self, path: Path, place: Place, meaning: Meaning, step: Step, criteria: Criteria | None
+    ) -> Condition:
+        """``relation any (criteria)``: an entity at the other end exists and matches."""
+        relation = as_relation(meaning, step, path.position)
+        target = find_target(self._schema, relation, step, path.position)
+        if isinstance(relation, Collection):
+            if criteria is None:
+                return self._exists(place, relation, target, None)
+            return self._exists(place, relation, target, lambda inner: self.compile(criteria, inner))
+        inner = place.scope.enter(place, meaning, relation, target, path.position)
+        conditions: list[Condition] = [inner.source.c[relation.join.remote].is_not(None)]
+        if criteria is not None:
+            conditions.append(self.compile(criteria, inner))
+        return all_of(conditions)
+
+    def _exists(
+        self,
+        place: Place,
+        collection: Collection,
+        target: EntityType,
+        matching: _Matching | None,
+    ) -> Condition:
+        """A member of *collection* exists that is *matching*.
+
+        With criteria the members are found first and lead to their owners through an index; without, each
+        owner is asked whether it has any.
+        """
+        scope = Scope(target)
+        conditions = [] if matching is None else [matching(scope.place)]
+        members, key = select_members(scope, collection.join, conditions)
+        local = place.source.c[collection.join.local]
+        if matching is not None:
+            return local.in_(members.add_columns(key).where(key.is_not(None)).correlate(None))
+        return members.add_columns(sa.literal(1)).where(key == local).correlate(place.source).exists()

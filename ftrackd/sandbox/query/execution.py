@@ -1,0 +1,148 @@
+"""Answers queries: text in, entities ready for JSON out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from ftrackd.sandbox.query.aggregation import execute_aggregate
+from ftrackd.sandbox.query.criteria import CriteriaCompiler
+from ftrackd.sandbox.query.dialects import dialect_of
+from ftrackd.sandbox.query.errors import QueryError, UnsupportedQueryError
+from ftrackd.sandbox.query.hydration import Columns, Entity, Hydrator, Key, Reader
+from ftrackd.sandbox.query.parser import parse, parse_path
+from ftrackd.sandbox.query.plan import Node, make_plan
+from ftrackd.sandbox.query.resolution import find_entity_type
+from ftrackd.sandbox.query.scope import Scope, type_conditions
+from ftrackd.sandbox.query.tree import Aggregate, Path, Query
+from ftrackd.sandbox.schema.model import EntityType, Schema
+
+
+@dataclass(frozen=True, slots=True)
+class QueryAnswer:
+    """What a query found.
+
+    ``rows`` are entities with tagged date-times, or plain dictionaries for an aggregate query.
+    ``next_offset`` is where the next page starts, ``None`` when the page was not full.
+    """
+
+    rows: list[dict[str, Any]]
+    next_offset: int | None = None
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The ``metadata`` member of the answer to a client."""
+        return {"next": {"offset": self.next_offset}}
+
+
+def execute(
+    connection: sa.Connection, schema: Schema, query: str | Query, *, server_url: str = ""
+) -> QueryAnswer:
+    """Return the entities that *query* finds.
+
+    Args:
+        connection: To the store.
+        schema: The store's current schema.
+        query: Text, or a tree.
+        server_url: Address of this server without a trailing slash, for ``thumbnail_url`` and ``url``.
+
+    Raises:
+        QueryError: The query cannot be answered; names the position and the nearest names.
+    """
+    text = query if isinstance(query, str) else None
+    tree = parse(query) if isinstance(query, str) else query
+    try:
+        return _execute(connection, schema, tree, server_url)
+    except QueryError as error:
+        raise (error if text is None else error.with_text(text)) from None
+
+
+def load_entities(
+    connection: sa.Connection,
+    schema: Schema,
+    entity_type: str,
+    keys: Iterable[str | Sequence[str]],
+    projections: Iterable[str] = (),
+    *,
+    server_url: str = "",
+) -> list[Entity]:
+    """Return entities by primary key, in the order of *keys*; keys that do not exist are left out.
+
+    Args:
+        connection: To the store.
+        schema: The store's current schema.
+        entity_type: Name of the type, or of one that it specialises.
+        keys: Primary keys: a plain id, or values in the order of the type's primary key.
+        projections: Paths as in ``select``; the primary key and what the type always projects are added.
+        server_url: As for :func:`execute`.
+
+    Raises:
+        QueryError: A name is unknown.
+    """
+    found_type = find_entity_type(schema, entity_type, None)
+    wanted = [(key,) if isinstance(key, str) else tuple(key) for key in keys]
+    if not wanted:
+        return []
+    node = make_plan(schema, found_type, [parse_path(text) for text in projections])
+    hydrator = Hydrator(connection, schema, dialect_of(connection), server_url)
+    scope = Scope(found_type)
+    key_columns = found_type.key_columns(scope.source)
+    if len(key_columns) == 1:
+        condition = hydrator.dialect.is_member(key_columns[0], [key[0] for key in wanted])
+    else:
+        condition = sa.tuple_(*key_columns).in_(wanted)
+    statement = (
+        sa.select().select_from(scope.source).where(*type_conditions(found_type, scope.source), condition)
+    )
+    found = _read(hydrator, node, scope, statement)
+    by_key = {tuple(str(part).lower() for part in key): entity for key, entity in found}
+    ordered = (by_key.get(tuple(str(part).lower() for part in key)) for key in wanted)
+    return [entity for entity in ordered if entity is not None]
+
+
+def _execute(connection: sa.Connection, schema: Schema, query: Query, server_url: str) -> QueryAnswer:
+    entity_type = find_entity_type(schema, query.entity_type, query.position)
+    dialect = dialect_of(connection)
+    compiler = CriteriaCompiler(schema, dialect)
+    if query.is_aggregate:
+        rows = execute_aggregate(connection, compiler, entity_type, query)
+        return QueryAnswer(rows, _next_offset(query, len(rows)))
+    node = make_plan(schema, entity_type, _paths(query, entity_type))
+    scope = Scope(entity_type)
+    conditions = compiler.conditions(query, scope)
+    order = compiler.ordering(query.order_by, scope.place)
+    statement = sa.select().select_from(scope.from_clause).where(*conditions).order_by(*order)
+    statement = statement.limit(query.limit).offset(query.offset or None)
+    found = _read(Hydrator(connection, schema, dialect, server_url), node, scope, statement)
+    return QueryAnswer([entity for _, entity in found], _next_offset(query, len(found)))
+
+
+def _paths(query: Query, entity_type: EntityType) -> list[Path]:
+    if not query.projections:
+        return [parse_path(name) for name in entity_type.default_projections]
+    paths: list[Path] = []
+    for projection in query.projections:
+        if isinstance(projection, Aggregate):
+            raise UnsupportedQueryError("aggregates cannot be mixed with entities", projection.path.position)
+        paths.append(projection)
+    return paths
+
+
+def _read(
+    hydrator: Hydrator, node: Node, scope: Scope, statement: sa.Select[Any]
+) -> list[tuple[Key, Entity]]:
+    columns = Columns()
+    reader = Reader(hydrator, node, scope.source, columns)
+    rows = hydrator.connection.execute(statement.add_columns(*columns.expressions)).all()
+    found = [(reader.read(row), row) for row in rows]
+    hydrator.complete(node, reader, found)
+    return [(reader.key(row), entity) for entity, row in found]
+
+
+def _next_offset(query: Query, row_count: int) -> int | None:
+    if not query.limit or row_count < query.limit:
+        return None
+    return (query.offset or 0) + query.limit

@@ -1,0 +1,273 @@
+"""Reads the entities of a plan: one statement for each node, however many rows there are.
+
+Within one node an entity carries its data where it occurs first; later occurrences are bare references (type
+and primary key). Clients merge entities by identity, so nothing is lost and answers stay small.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import sqlalchemy as sa
+
+from ftrackd.sandbox.query.dialects import Dialect
+from ftrackd.sandbox.query.plan import Branch, Node
+from ftrackd.sandbox.query.resolution import Meaning
+from ftrackd.sandbox.query.scope import Scope, select_members
+from ftrackd.sandbox.schema.model import Collection, Computed, Reference, Scalar, Schema, ValueType
+
+Entity: TypeAlias = dict[str, Any]
+Key: TypeAlias = tuple[Any, ...]
+_Convert: TypeAlias = Callable[[Any], Any]
+
+TYPE_KEY: Final = "__entity_type__"
+
+
+def tag_datetime(text: str) -> dict[str, str]:
+    """Return a stored date-time as clients decode it: naive, in UTC, to the second."""
+    return {"__type__": "datetime", "value": text}
+
+
+class Columns:
+    """The columns that one SELECT reads, each expression once."""
+
+    def __init__(self) -> None:
+        self.expressions: list[sa.ColumnElement[Any]] = []
+        self._indexes: dict[Any, int] = {}
+
+    def add(self, key: Any, expression: sa.ColumnElement[Any]) -> int:
+        """Return the index of *expression* in the rows; *key* tells whether it is there already."""
+        index = self._indexes.get(key)
+        if index is None:
+            index = self._indexes[key] = len(self.expressions)
+            self.expressions.append(expression.label(f"c{index}"))
+        return index
+
+
+@dataclass(slots=True)
+class Form:
+    """How rows of one concrete type become entities."""
+
+    type_name: str
+    #: Attribute name, index of the column, and what makes the answer's value of it.
+    values: list[tuple[str, int, _Convert | None]] = field(default_factory=list)
+
+
+class Reader:
+    """Columns of a node and the making of entities from rows with them."""
+
+    def __init__(self, hydrator: Hydrator, node: Node, source: sa.FromClause, columns: Columns) -> None:
+        self.node = node
+        self._schema = hydrator.schema
+        self._values: list[tuple[Meaning, int, _Convert | None]] = []
+        self._forms: dict[Key, Form] = {}
+        entity_type = node.entity_type
+        self._key_indexes = [
+            columns.add(scalar.column, scalar.expression(source))
+            for scalar in (entity_type.scalar(name) for name in entity_type.primary_key)
+        ]
+        self._type_indexes = [columns.add(name, source.c[name]) for name in entity_type.type_columns]
+        for meaning in node.values.values():
+            self._add_value(hydrator, meaning, source, columns)
+        self.local_indexes = {
+            key: _add_local(branch, source, columns) for key, branch in node.branches.items()
+        }
+
+    def _add_value(
+        self, hydrator: Hydrator, meaning: Meaning, source: sa.FromClause, columns: Columns
+    ) -> None:
+        attribute = meaning.attribute
+        if isinstance(attribute, Scalar):
+            index = columns.add(attribute.column, attribute.expression(source))
+            self._values.append((meaning, index, _converter(attribute.value_type)))
+        elif isinstance(attribute, Computed) and attribute.build is not None:
+            convert = _converter(attribute.value_type)
+            present = attribute.present
+            if present is not None:
+                convert = _presenter(present, hydrator.server_url)
+            index = columns.add((meaning.owner.name, attribute.name), attribute.build(source))
+            self._values.append((meaning, index, convert))
+
+    def key(self, row: Sequence[Any]) -> Key:
+        """The primary key of *row*."""
+        return tuple([row[index] for index in self._key_indexes])
+
+    def read(self, row: Sequence[Any]) -> Entity:
+        """Return the entity in *row*, with its scalar values."""
+        types = tuple([row[index] for index in self._type_indexes])
+        form = self._forms.get(types)
+        if form is None:
+            form = self._forms[types] = self._make_form(types)
+        entity: Entity = {TYPE_KEY: form.type_name}
+        for name, index, convert in form.values:
+            value = row[index]
+            entity[name] = value if convert is None or value is None else convert(value)
+        return entity
+
+    def _make_form(self, types: Key) -> Form:
+        form = Form(self._schema.concrete_type(self.node.entity_type, types))
+        for meaning, index, convert in self._values:
+            if applies(self._schema, meaning, form.type_name):
+                form.values.append((meaning.attribute.name, index, convert))
+        return form
+
+
+class Hydrator:
+    """Turns keys and rows into entities with everything that a plan asks for.
+
+    Args:
+        connection: Where to read.
+        schema: The entity types.
+        dialect: Of the connection.
+        server_url: Address of this server without a trailing slash, for URLs in answers.
+    """
+
+    def __init__(
+        self, connection: sa.Connection, schema: Schema, dialect: Dialect, server_url: str = ""
+    ) -> None:
+        self.connection = connection
+        self.schema = schema
+        self.dialect = dialect
+        self.server_url = server_url
+
+    def complete(self, node: Node, reader: Reader, found: Sequence[tuple[Entity, Sequence[Any]]]) -> None:
+        """Add to entities what their own rows do not hold: loaded values, references and collections."""
+        if not found:
+            return
+        for meaning in node.values.values():
+            if isinstance(meaning.attribute, Computed) and meaning.attribute.load is not None:
+                self._add_loaded(node, meaning, meaning.attribute, found)
+        for key, branch in node.branches.items():
+            owners = [
+                (entity, row[reader.local_indexes[key]])
+                for entity, row in found
+                if applies(self.schema, branch.meaning, entity[TYPE_KEY])
+            ]
+            if isinstance(branch.relation, Reference):
+                self._add_references(branch, branch.relation, owners)
+            else:
+                self._add_collections(branch, branch.relation, owners)
+
+    def _add_loaded(
+        self,
+        node: Node,
+        meaning: Meaning,
+        attribute: Computed,
+        found: Sequence[tuple[Entity, Sequence[Any]]],
+    ) -> None:
+        assert attribute.load is not None
+        name = node.entity_type.primary_key[0]
+        entities = [entity for entity, _ in found if applies(self.schema, meaning, entity[TYPE_KEY])]
+        values = attribute.load(self.connection, [entity[name] for entity in entities])
+        for entity in entities:
+            entity[attribute.name] = values.get(entity[name])
+
+    def _add_references(
+        self, branch: Branch, reference: Reference, owners: Sequence[tuple[Entity, Any]]
+    ) -> None:
+        keys = list(dict.fromkeys(key for _, key in owners if key is not None))
+        targets = self._load_referenced(branch.node, reference, keys)
+        primary_key = branch.node.entity_type.primary_key
+        bare: dict[Any, Entity] = {}
+        for owner, key in owners:
+            target = targets.get(key)
+            if target is not None and key in bare:
+                target = bare[key]
+            elif target is not None:
+                bare[key] = bare_reference(target, primary_key)
+            owner[reference.name] = target
+
+    def _load_referenced(self, node: Node, reference: Reference, keys: list[Any]) -> dict[Any, Entity]:
+        if not keys:
+            return {}
+        source = node.entity_type.table.alias()
+        columns = Columns()
+        reader = Reader(self, node, source, columns)
+        remote = source.c[reference.join.remote]
+        remote_index = columns.add(reference.join.remote, remote)
+        statement = sa.select(*columns.expressions).where(
+            self.dialect.is_member(remote, keys),
+            *(criterion.clause(source) for criterion in reference.join.where),
+        )
+        found = [(reader.read(row), row) for row in self.connection.execute(statement).all()]
+        self.complete(node, reader, found)
+        return {row[remote_index]: entity for entity, row in found}
+
+    def _add_collections(
+        self, branch: Branch, collection: Collection, owners: Sequence[tuple[Entity, Any]]
+    ) -> None:
+        members: dict[Any, list[Entity]] = {}
+        for owner, key in owners:
+            members[key] = owner[collection.name] = []
+        keys = [key for key in members if key is not None]
+        if not keys:
+            return
+        node = branch.node
+        scope = Scope(node.entity_type)
+        statement, owner_key = select_members(scope, collection.join, [])
+        columns = Columns()
+        reader = Reader(self, node, scope.source, columns)
+        owner_index = columns.add("owner", owner_key)
+        order = [scope.source.c[name].asc() for name in collection.order_by]
+        statement = (
+            statement.add_columns(*columns.expressions)
+            .where(self.dialect.is_member(owner_key, keys))
+            .order_by(*order, *node.entity_type.key_columns(scope.source))
+        )
+        known: dict[Key, Entity] = {}
+        placed: set[tuple[Any, Key]] = set()
+        found: list[tuple[Entity, Sequence[Any]]] = []
+        for row in self.connection.execute(statement).all():
+            owner_value, key = row[owner_index], reader.key(row)
+            if owner_value not in members or (owner_value, key) in placed:
+                continue
+            placed.add((owner_value, key))
+            entity = known.get(key)
+            if entity is None:
+                entity = reader.read(row)
+                found.append((entity, row))
+                known[key] = bare_reference(entity, node.entity_type.primary_key)
+            members[owner_value].append(entity)
+        self.complete(node, reader, found)
+
+
+def bare_reference(entity: Entity, primary_key: Iterable[str]) -> Entity:
+    """Return type and primary key of *entity*, as it is repeated in an answer."""
+    bare = {TYPE_KEY: entity[TYPE_KEY]}
+    for name in primary_key:
+        bare[name] = entity[name]
+    return bare
+
+
+def applies(schema: Schema, meaning: Meaning, type_name: str) -> bool:
+    """Tell whether entities of the concrete type have the attribute that *meaning* is."""
+    return not meaning.is_narrower or schema.is_a(type_name, meaning.owner.name)
+
+
+def _add_local(branch: Branch, source: sa.FromClause, columns: Columns) -> int:
+    """Read our side of a relation."""
+    relation = branch.relation
+    if isinstance(relation, Collection):
+        return columns.add(relation.join.local, source.c[relation.join.local])
+    if relation.build is not None:
+        return columns.add((branch.meaning.owner.name, relation.name, "key"), relation.build(source))
+    return columns.add(relation.join.local, source.c[relation.join.local])
+
+
+def _converter(value_type: ValueType) -> _Convert | None:
+    match value_type:
+        case ValueType.DATETIME:
+            return tag_datetime
+        case ValueType.VARIABLE:
+            return json.loads
+        case ValueType.BOOLEAN:
+            return bool
+        case _:
+            return None
+
+
+def _presenter(present: Callable[[Any, str], Any], server_url: str) -> _Convert:
+    return lambda value: present(value, server_url)

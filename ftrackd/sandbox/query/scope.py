@@ -1,0 +1,147 @@
+"""The FROM clause of one SELECT, which grows as paths through references need it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.sql.elements import Grouping
+
+from ftrackd.sandbox.query.errors import QueryTooComplexError
+from ftrackd.sandbox.query.resolution import Meaning
+from ftrackd.sandbox.schema.model import EntityType, Join, Reference
+
+#: SQLite joins at most 64 tables in one SELECT.
+_MAXIMUM_JOINS: Final = 60
+#: SQLite refuses expressions nested deeper than 1,000; longer chains become balanced trees of this width.
+_GROUP_WIDTH: Final = 64
+
+Condition = sa.ColumnElement[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a SELECT the names of a path are looked up: rows of *entity_type* in *source*."""
+
+    scope: Scope
+    source: sa.FromClause
+    entity_type: EntityType
+
+
+class Scope:
+    """The rows that one SELECT starts from, and what is joined to them.
+
+    References are joined from the left, each of them once however many paths lead through it, so no row is
+    multiplied and none is lost where a reference is unset.
+    """
+
+    def __init__(self, entity_type: EntityType) -> None:
+        self.source = entity_type.table.alias()
+        self.entity_type = entity_type
+        self.from_clause: sa.FromClause = self.source
+        self._references: dict[tuple[sa.FromClause, str, str, str], sa.FromClause] = {}
+
+    @property
+    def place(self) -> Place:
+        """Where paths begin."""
+        return Place(self, self.source, self.entity_type)
+
+    def enter(
+        self, place: Place, meaning: Meaning, reference: Reference, target: EntityType, position: int
+    ) -> Place:
+        """Return the place at the other end of *reference*, joining it when no path did so before.
+
+        Args:
+            place: Where the reference is an attribute of.
+            meaning: The meaning of its name there.
+            reference: The reference itself.
+            target: The type it leads to; narrower than declared when it is cast.
+            position: Of the path, for errors.
+        """
+        key = (place.source, meaning.owner.name, reference.name, target.name)
+        source = self._references.get(key)
+        if source is None:
+            if len(self._references) >= _MAXIMUM_JOINS:
+                raise QueryTooComplexError(
+                    f"the query follows more than {_MAXIMUM_JOINS} different references", position
+                )
+            source = target.table.alias()
+            condition = self._reference_condition(place, meaning, reference, target, source)
+            self.from_clause = self.from_clause.outerjoin(source, condition)
+            self._references[key] = source
+        return Place(self, source, target)
+
+    def _reference_condition(
+        self,
+        place: Place,
+        meaning: Meaning,
+        reference: Reference,
+        target: EntityType,
+        source: sa.FromClause,
+    ) -> Condition:
+        conditions: list[Condition] = [
+            source.c[reference.join.remote] == reference.expression(place.source),
+            *(criterion.clause(source) for criterion in reference.join.where),
+        ]
+        if meaning.is_narrower:
+            conditions += type_conditions(meaning.owner, place.source)
+        if target.name != reference.target:
+            conditions += type_conditions(target, source)
+        return sa.and_(*conditions)
+
+
+def type_conditions(entity_type: EntityType, source: sa.FromClause) -> list[Condition]:
+    """Return what makes a row of *source* one of *entity_type*; nothing when every row is."""
+    clause = entity_type.clause(source)
+    return [] if clause is None else [clause]
+
+
+def select_members(
+    scope: Scope, join: Join, conditions: list[Condition]
+) -> tuple[sa.Select[Any], sa.ColumnElement[Any]]:
+    """Return a SELECT over the members of a collection, without columns, and the key of their owners in it.
+
+    Args:
+        scope: Over the members' type, with everything that *conditions* need already joined.
+        join: How owners meet their members.
+        conditions: Further conditions on the members.
+    """
+    source = scope.source
+    statement: sa.Select[Any] = sa.select()
+    limits = [
+        *type_conditions(scope.entity_type, source),
+        *(criterion.clause(source) for criterion in join.where),
+    ]
+    if join.through is None:
+        key = source.c[join.remote]
+        statement = statement.select_from(scope.from_clause)
+    else:
+        through = join.through.table.alias()
+        key = through.c[join.through.local]
+        limits += [criterion.clause(through) for criterion in join.through.where]
+        limits.append(through.c[join.through.remote] == source.c[join.remote])
+        statement = statement.select_from(scope.from_clause, through)
+    return statement.where(*limits, *conditions), key
+
+
+def all_of(conditions: list[Condition]) -> Condition:
+    """Return the conjunction of *conditions*; true when there are none."""
+    return _balance(conditions, sa.and_) if conditions else sa.true()
+
+
+def any_of(conditions: list[Condition]) -> Condition:
+    """Return the disjunction of *conditions*; false when there are none."""
+    return _balance(conditions, sa.or_) if conditions else sa.false()
+
+
+def _balance(conditions: list[Condition], combine: Any) -> Condition:
+    while len(conditions) > _GROUP_WIDTH:
+        conditions = [
+            Grouping(combine(*conditions[start : start + _GROUP_WIDTH]))
+            for start in range(0, len(conditions), _GROUP_WIDTH)
+        ]
+    if len(conditions) == 1:
+        return conditions[0]
+    combined: Condition = combine(*conditions)
+    return combined
