@@ -1,0 +1,365 @@
+"""The hub's connection: one thread that connects, reads and connects again, one that writes."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from ftrackd.api.event._connection_rules import (
+    Backoff,
+    ConnectionState,
+    Liveness,
+    ReconnectPolicy,
+    StateChange,
+)
+from ftrackd.api.event._queues import Outbox, Outgoing
+from ftrackd.api.event.transport import (
+    FrameTooLarge,
+    Transport,
+    TransportClosed,
+    TransportError,
+    TransportFactory,
+    TransportRefused,
+)
+
+_logger = logging.getLogger("ftrack_api.event.hub.EventHub")
+
+#: Seconds between two looks at what has expired.
+_HOUSEKEEPING_S: Final = 1.0
+#: Seconds that a stop waits for a thread, which may be in the middle of a handshake; it ends by itself then.
+_JOIN_S: Final = 1.0
+
+
+class ConnectionListener(Protocol):
+    """Who hears of the connection; called from its threads, except for `state_changed` (any thread)."""
+
+    def connection_opened(self) -> Iterable[Outgoing]:
+        """Return the packets with which a new connection begins."""
+
+    def connection_lost(self, reason: str) -> None:
+        """Take note that the connection ended although nobody wanted it to."""
+
+    def connection_given_up(self, reason: str) -> None:
+        """Take note that no more attempts follow."""
+
+    def frame_received(self, frame: bytes | str) -> None:
+        """Handle a frame."""
+
+    def frame_skipped(self, error: FrameTooLarge) -> None:
+        """Take note of a frame above the limit."""
+
+    def housekeeping(self) -> None:
+        """Do what is due about every second."""
+
+    def state_changed(self, change: StateChange) -> None:
+        """Take note of a new state."""
+
+
+class Connection:
+    """One wish to be connected, from `open` or `open_in_background` to `stop`."""
+
+    def __init__(
+        self,
+        transport_factory: TransportFactory,
+        policy: ReconnectPolicy,
+        outbox: Outbox,
+        listener: ConnectionListener,
+        heartbeat_timeout_s: float | None = None,
+    ) -> None:
+        """Prepare; `heartbeat_timeout_s` replaces what the transport negotiates."""
+        self._transport_factory = transport_factory
+        self._outbox = outbox
+        self._listener = listener
+        self._heartbeat_timeout_s = heartbeat_timeout_s
+        self._backoff = Backoff(policy, random.random)
+        # Guards the fields below; notified when one of them changes.
+        self._changed = threading.Condition()
+        self._state = ConnectionState.CLOSED
+        self._transport: Transport | None = None
+        self._is_open = False
+        self._stopping = False
+        self._drop_reason: str | None = None
+        self._hurry = False
+        self._fixed_delay_s: float | None = None
+        self._failures = 0
+        self._opened_count = 0
+        self._last_error: TransportError | None = None
+        self._threads: list[threading.Thread] = []
+        #: Wall clock time of the last packet, seconds since the epoch.
+        self.last_packet_at: float | None = None
+
+    @property
+    def state(self) -> ConnectionState:
+        """Return what the connection is at."""
+        return self._state
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether there is a transport that packets can travel on."""
+        return self._is_open
+
+    @property
+    def opened_count(self) -> int:
+        """Return how many times a transport was opened."""
+        return self._opened_count
+
+    @property
+    def failure_count(self) -> int:
+        """Return how many attempts have failed altogether."""
+        return self._failures
+
+    @property
+    def last_error(self) -> TransportError | None:
+        """Return why the last attempt failed, None when it did not."""
+        return self._last_error
+
+    def open(self) -> None:
+        """Connect now, in this thread; afterwards the connection is kept.
+
+        Raises:
+            TransportError: when that fails. Nothing is left running.
+        """
+        self._change_state(ConnectionState.CONNECTING, "Connecting.")
+        try:
+            transport = self._open_transport()
+        except TransportError as error:
+            self._change_state(ConnectionState.CLOSED, str(error))
+            raise
+        self._start(transport)
+
+    def open_in_background(self) -> threading.Thread:
+        """Connect in a thread of its own, trying again as the policy says; return the thread."""
+        self._change_state(ConnectionState.CONNECTING, "Connecting.")
+        return self._start(None)
+
+    def drop(self, reason: str) -> None:
+        """End the transport at hand; the connection is sought again, at once when there is none."""
+        with self._changed:
+            self._drop_reason = reason
+            self._hurry = True
+            transport = self._transport
+            self._changed.notify_all()
+        if transport is not None:
+            transport.close()
+
+    def use_delay(self, delay_s: float | None) -> None:
+        """Wait `delay_s` between attempts instead of what the policy says; None ends that."""
+        with self._changed:
+            self._fixed_delay_s = delay_s
+
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float | None) -> bool:
+        """Wait until `condition`, looked at whenever something changes; return whether it came true."""
+        with self._changed:
+            return self._changed.wait_for(condition, timeout_s)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Return whether `stop` was called or the attempts are used up."""
+        return self._stopping
+
+    def stop(self, reason: str, flush_s: float = 0.0) -> None:
+        """End for good; packets that wait get `flush_s` to leave when the connection is live."""
+        if flush_s > 0 and self._state is ConnectionState.LIVE and not self._is_own_thread():
+            self._outbox.flush(flush_s)
+        with self._changed:
+            self._stopping = True
+            transport = self._transport
+            self._changed.notify_all()
+        self._outbox.stop()
+        if transport is not None:
+            transport.close()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(_JOIN_S)
+        self._change_state(ConnectionState.CLOSED, reason)
+
+    def _is_own_thread(self) -> bool:
+        return threading.current_thread() in self._threads
+
+    def _start(self, transport: Transport | None) -> threading.Thread:
+        self._outbox.restart()
+        reader = threading.Thread(
+            target=self._run, args=(transport,), name="ftrack-event-hub-reader", daemon=True
+        )
+        writer = threading.Thread(target=self._write, name="ftrack-event-hub-writer", daemon=True)
+        self._threads = [reader, writer]
+        for thread in self._threads:
+            thread.start()
+        return reader
+
+    def _change_state(self, state: ConnectionState, reason: str) -> None:
+        with self._changed:
+            # A thread that ends late must not revive what was closed.
+            if state is self._state or (self._stopping and state is not ConnectionState.CLOSED):
+                return
+            change = StateChange(self._state, state, reason)
+            self._state = state
+            self._changed.notify_all()
+        self._listener.state_changed(change)
+
+    def _open_transport(self) -> Transport:
+        transport = self._transport_factory()
+        with self._changed:
+            if self._stopping:
+                raise TransportClosed("Disconnected while connecting.")
+            self._transport = transport
+        try:
+            transport.open()
+        except TransportError as error:
+            transport.close()
+            with self._changed:
+                self._transport = None
+                self._last_error = error
+                self._failures += 1
+                self._changed.notify_all()
+            raise
+        return transport
+
+    def _run(self, transport: Transport | None) -> None:
+        while not self._stopping:
+            try:
+                current = transport or self._attempt()
+                transport = None
+                if current is not None:
+                    self._serve(current)
+            except Exception:
+                _logger.critical(
+                    "The event hub's connection ended by a mistake in it, connecting again.", exc_info=True
+                )
+                self._change_state(ConnectionState.CONNECTING, "A mistake ended the connection, see the log.")
+                self._pause(self._backoff.after_loss_s(0.0))
+
+    def _attempt(self) -> Transport | None:
+        """Return an open transport, after as many attempts as it takes; None when stopped or given up."""
+        while not self._stopping:
+            try:
+                return self._open_transport()
+            except TransportError as error:
+                if not self._wait_after(error):
+                    break
+        return None
+
+    def _wait_after(self, error: TransportError) -> bool:
+        if self._stopping:
+            return False
+        refused = isinstance(error, TransportRefused)
+        delay_s = self._backoff.after_failure_s(refused=refused)
+        if delay_s is None:
+            self._give_up(f"Gave up after {self._backoff.failures} attempts to connect: {error}")
+            return False
+        if self._fixed_delay_s is not None:
+            delay_s = self._fixed_delay_s
+        _logger.log(
+            logging.ERROR if refused else logging.WARNING,
+            "Event hub not connected (attempt %d failed, next one in %.1f s): %s",
+            self._backoff.failures,
+            delay_s,
+            error,
+        )
+        self._pause(delay_s)
+        return True
+
+    def _pause(self, delay_s: float) -> None:
+        """Wait, doing the housekeeping, until the time is over or something calls for haste."""
+        deadline = time.monotonic() + delay_s
+        while (remaining := deadline - time.monotonic()) > 0:
+            with self._changed:
+                if self._changed.wait_for(
+                    lambda: self._stopping or self._hurry, min(remaining, _HOUSEKEEPING_S)
+                ):
+                    break
+            self._listener.housekeeping()
+        with self._changed:
+            self._hurry = False
+
+    def _give_up(self, reason: str) -> None:
+        _logger.critical("Event hub disconnected for good: %s", reason)
+        with self._changed:
+            self._stopping = True
+        self._outbox.stop()
+        self._change_state(ConnectionState.CLOSED, reason)
+        self._listener.connection_given_up(reason)
+
+    def _serve(self, transport: Transport) -> None:
+        """Live with an open transport until it ends."""
+        opened_at = time.monotonic()
+        with self._changed:
+            self._opened_count += 1
+            self._is_open = True
+            self._drop_reason = None
+            self._hurry = False
+            self._last_error = None
+            self._fixed_delay_s = None
+        self._outbox.attach(transport, self._listener.connection_opened())
+        self._change_state(ConnectionState.LIVE, "Connected.")
+        try:
+            reason = self._read(transport)
+        finally:
+            with self._changed:
+                self._is_open = False
+                self._transport = None
+            self._outbox.detach(transport)
+            transport.close()
+        if self._stopping:
+            return
+        lasted_s = time.monotonic() - opened_at
+        reason = self._drop_reason or reason
+        _logger.warning("Event hub connection lost after %.1f s, connecting again: %s", lasted_s, reason)
+        self._change_state(ConnectionState.CONNECTING, reason)
+        self._listener.connection_lost(reason)
+        # Even the first wait is random: the clients of a server that restarts must not come back all at once.
+        self._pause(self._backoff.after_loss_s(lasted_s))
+
+    def _read(self, transport: Transport) -> str:
+        """Receive until the connection ends; return why it did."""
+        timeout_s = self._heartbeat_timeout_s
+        if timeout_s is None:
+            timeout_s = getattr(transport, "heartbeat_timeout_s", None)
+        liveness = Liveness(timeout_s, time.monotonic())
+        next_housekeeping = time.monotonic() + _HOUSEKEEPING_S
+        while True:
+            now = time.monotonic()
+            if now >= next_housekeeping:
+                self._listener.housekeeping()
+                next_housekeeping = now + _HOUSEKEEPING_S
+            if liveness.is_dead(now):
+                return f"The server has been silent for {liveness.silence_s(now):.1f} s."
+            if liveness.is_stale(now):
+                self._change_state(
+                    ConnectionState.STALE, f"The server has been silent for {liveness.silence_s(now):.1f} s."
+                )
+            check_s = liveness.next_check_s(now)
+            wait_s = next_housekeeping - now if check_s is None else min(check_s, next_housekeeping - now)
+            try:
+                frame = transport.receive(wait_s)
+            except FrameTooLarge as error:
+                frame = None
+                liveness.packet_received(time.monotonic())
+                self._listener.frame_skipped(error)
+            except TransportError as error:
+                return str(error)
+            if frame is not None:
+                liveness.packet_received(time.monotonic())
+                self.last_packet_at = time.time()
+                if self._state is ConnectionState.STALE:
+                    self._change_state(ConnectionState.LIVE, "The server is heard again.")
+                self._listener.frame_received(frame)
+
+    def _write(self) -> None:
+        while (taken := self._outbox.take()) is not None:
+            packet, transport = taken
+            sent = False
+            try:
+                transport.send(packet.frame)
+                sent = True
+            except TransportError as error:
+                _logger.warning(
+                    "Could not send %s, it waits for the next connection: %s", packet.description, error
+                )
+                transport.close()
+            finally:
+                self._outbox.taken(packet, transport, sent=sent)

@@ -1,0 +1,264 @@
+"""Expressions: what a subscription asks of an event, and a target of a subscriber.
+
+::
+
+    expression := and-group {"or" and-group}
+    and-group  := negation {"and" negation}
+    negation   := {"not"} (condition | "(" expression ")")
+    condition  := FIELD OPERATOR VALUE
+
+A field is made of ``A-Z a-z 0-9 _ .``, the operators are ``= != > >= < <=``, and a value is either quoted
+(``"`` or ``'``, nothing is unescaped) or made of ``A-Z a-z 0-9 - _ , . / * @ +``. Keywords are
+case-insensitive. What a condition means is said in :mod:`ftrackd.api.event._matching`.
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Iterable
+from functools import lru_cache
+
+from ftrackd.api.event._matching import Test, all_test, any_test, condition_test, not_test
+from ftrackd.api.exception import ParseError
+
+#: How deep parentheses and ``not`` may be nested; deeper text is refused instead of exhausting the stack.
+MAXIMUM_DEPTH = 64
+
+#: How long an expression may be, in characters.
+MAXIMUM_LENGTH = 65_536
+
+_CONDITION = re.compile(
+    r"""\s*([A-Za-z0-9_.]+)\s*(=|!=|>=|<=|>|<)\s*"""
+    r"""(?:([A-Za-z0-9\-_,./*@+]+)|"([^"]*)"|'([^']*)')\s*"""
+)
+_CONNECTIVE = re.compile(r"(and|or)(?![A-Za-z0-9_$])\s*", re.IGNORECASE)
+_NOT = re.compile(r"\s*not(?![A-Za-z0-9_$])", re.IGNORECASE)
+_OPEN = re.compile(r"\s*\(")
+_CLOSE = re.compile(r"\)\s*")
+_BLANK = re.compile(r"\s*")
+
+
+class Expression:
+    """The base of all expressions; by itself it matches everything."""
+
+    _test: Test | None = None
+
+    def match(self, candidate: typing.Any) -> bool:
+        """Return whether *candidate*, a mapping such as an event or subscriber metadata, satisfies this."""
+        test = self._test
+        if test is None:
+            test = self.compiled()
+        return test(candidate)
+
+    def compiled(self) -> Test:
+        """Return this expression as one function of a mapping; made on the first call and kept."""
+        if self._test is None:
+            self._test = self._compile()
+        return self._test
+
+    def required(self) -> dict[str, frozenset[str]]:
+        """Return the fields that must equal one of some literals for this to match (used by the index)."""
+        return {}
+
+    def _compile(self) -> Test:
+        return lambda candidate: True
+
+    def __str__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    __repr__ = __str__
+
+
+class All(Expression):
+    """Matches when every one of its expressions does (also when it has none)."""
+
+    def __init__(self, expressions: Iterable[Expression] | None = None) -> None:
+        """Combine *expressions*."""
+        self._expressions = list(expressions or ())
+
+    def required(self) -> dict[str, frozenset[str]]:
+        """Return the literals that every match must show; the narrowest demand for each field counts."""
+        together: dict[str, frozenset[str]] = {}
+        for expression in self._expressions:
+            for field, values in expression.required().items():
+                together[field] = together[field] & values if field in together else values
+        return together
+
+    def _compile(self) -> Test:
+        return all_test([expression.compiled() for expression in self._expressions])
+
+    def __str__(self) -> str:
+        return f"<{type(self).__name__} [{' '.join(map(str, self._expressions))}]>"
+
+    __repr__ = __str__
+
+
+class Any(Expression):
+    """Matches when at least one of its expressions does (never when it has none)."""
+
+    def __init__(self, expressions: Iterable[Expression] | None = None) -> None:
+        """Combine *expressions*."""
+        self._expressions = list(expressions or ())
+
+    def required(self) -> dict[str, frozenset[str]]:
+        """Return the literals of the fields that every alternative demands."""
+        if not self._expressions:
+            return {}
+        first, *others = [expression.required() for expression in self._expressions]
+        return {
+            field: values.union(*(other[field] for other in others))
+            for field, values in first.items()
+            if all(field in other for other in others)
+        }
+
+    def _compile(self) -> Test:
+        return any_test([expression.compiled() for expression in self._expressions])
+
+    def __str__(self) -> str:
+        return f"<{type(self).__name__} [{' '.join(map(str, self._expressions))}]>"
+
+    __repr__ = __str__
+
+
+class Not(Expression):
+    """Matches when its expression does not."""
+
+    def __init__(self, expression: Expression) -> None:
+        """Negate *expression*."""
+        self._expression = expression
+
+    def _compile(self) -> Test:
+        return not_test(self._expression.compiled())
+
+    def __str__(self) -> str:
+        return f"<{type(self).__name__} {self._expression}>"
+
+    __repr__ = __str__
+
+
+class Condition(Expression):
+    """Compares one field with one value."""
+
+    def __init__(self, key: str, operator: str, value: str) -> None:
+        """Compare the value at the dotted *key* with *value*; *operator* is one of ``= != > >= < <=``."""
+        if operator not in _OPERATORS:
+            raise ValueError(f"Operator {operator!r} is not one of {' '.join(sorted(_OPERATORS))}.")
+        self._key = key
+        self._operator = operator
+        self._value = value
+
+    def required(self) -> dict[str, frozenset[str]]:
+        """Return the one literal that this demands, when it is an equality without wildcard."""
+        if self._operator == "=" and not self._value.endswith("*"):
+            return {self._key: frozenset((self._value,))}
+        return {}
+
+    def _compile(self) -> Test:
+        return condition_test(self._key, self._operator, self._value)
+
+    def __str__(self) -> str:
+        return f"<{type(self).__name__} {self._key}{self._operator}{self._value}>"
+
+    __repr__ = __str__
+
+
+_OPERATORS = frozenset(("=", "!=", ">", ">=", "<", "<="))
+
+
+class Parser:
+    """Turns the text of an expression into an :class:`Expression`."""
+
+    def parse(self, text: str) -> Expression:
+        """Return *text* as an expression.
+
+        Raises:
+            ParseError: when *text* is not an expression. The message names the position and, where it can be
+                told, the remedy.
+        """
+        if not isinstance(text, str):
+            raise ParseError(f"An expression is text, not {type(text).__name__}: {text!r:.200}")
+        if len(text) > MAXIMUM_LENGTH:
+            raise ParseError(
+                f"An expression of {len(text)} characters is too long; the limit is {MAXIMUM_LENGTH}."
+            )
+        expression, position = _parse_any(text, 0, 0)
+        if position != len(text):
+            raise _error(text, position)
+        return expression
+
+
+@lru_cache(maxsize=1024)
+def parse_cached(text: str) -> Expression:
+    """Return *text* parsed, keeping the last thousand: targets and subscriptions repeat.
+
+    Raises:
+        ParseError: as :meth:`Parser.parse`.
+    """
+    return Parser().parse(text)
+
+
+def _parse_any(text: str, position: int, depth: int) -> tuple[Expression, int]:
+    alternatives: list[Expression] = []
+    group: list[Expression] = []
+    while True:
+        expression, position = _parse_negation(text, position, depth)
+        group.append(expression)
+        connective = _CONNECTIVE.match(text, position)
+        if connective is None:
+            break
+        position = connective.end()
+        if connective[1].lower() == "or":
+            alternatives.append(group[0] if len(group) == 1 else All(group))
+            group = []
+    last = group[0] if len(group) == 1 else All(group)
+    if not alternatives:
+        return last, position
+    alternatives.append(last)
+    return Any(alternatives), position
+
+
+def _parse_negation(text: str, position: int, depth: int) -> tuple[Expression, int]:
+    condition = _CONDITION.match(text, position)
+    if condition is not None:
+        key, symbol, bare, double_quoted, single_quoted = condition.groups()
+        value = bare if bare is not None else double_quoted if double_quoted is not None else single_quoted
+        return Condition(key, symbol, value), condition.end()
+    if depth >= MAXIMUM_DEPTH:
+        raise ParseError(f"The expression is nested deeper than {MAXIMUM_DEPTH} levels: {text:.200}")
+    negation = _NOT.match(text, position)
+    if negation is not None:
+        expression, position = _parse_negation(text, negation.end(), depth + 1)
+        return Not(expression), position
+    opening = _OPEN.match(text, position)
+    if opening is None:
+        raise _error(text, position)
+    expression, position = _parse_any(text, opening.end(), depth + 1)
+    closing = _CLOSE.match(text, position)
+    if closing is None:
+        raise _error(text, position)
+    return expression, closing.end()
+
+
+_HINTS = (
+    (re.compile(r"\Z"), "something is missing at the end"),
+    (re.compile(r"\)"), "a closing parenthesis has no opening one"),
+    (re.compile(r"[A-Za-z0-9_.]+\s*(?:==)"), "equality is written with one ="),
+    (re.compile(r"[A-Za-z0-9_.]+\s*(?:[!<>]?=|[<>])\s*(?:\Z|\))"), "a value is missing after the operator"),
+    (re.compile(r"[A-Za-z0-9_.]+\s*(?:[!<>]?=|[<>])\s*[\"']"), "a quote is not closed"),
+    (
+        re.compile(r"(?<=\S)[^A-Za-z0-9_.\s]"),
+        "a value with blanks, colons or other characters must be quoted",
+    ),
+    (re.compile(r"(?<=\s)[A-Za-z0-9_.]+\s*(?:[!<>]?=|[<>])"), "conditions are joined by and, or"),
+    (re.compile(r"[A-Za-z0-9_.]+\s*(?:\Z|\))"), "a condition needs an operator and a value"),
+)
+_LAST_HINT = "a condition such as topic=ftrack.update is expected"
+
+
+def _error(text: str, position: int) -> ParseError:
+    blank = _BLANK.match(text, position)
+    position = blank.end() if blank is not None else position
+    hint = next((hint for pattern, hint in _HINTS if pattern.match(text, position)), _LAST_HINT)
+    excerpt = text[max(0, position - 60) : position] + "⟨here⟩" + text[position : position + 60]
+    return ParseError(f"Failed to parse expression at character {position + 1} ({hint}): {excerpt}")

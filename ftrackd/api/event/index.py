@@ -1,0 +1,214 @@
+"""Find the subscriptions that match an event without asking each of them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any
+
+from ftrackd.api.event._matching import Test, value_at
+from ftrackd.api.event.base import Event
+from ftrackd.api.event.expression import Parser, parse_cached
+from ftrackd.api.exception import ParseError
+
+_logger = logging.getLogger("ftrack_api.event.index.SubscriptionIndex")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Entry:
+    key: Hashable
+    test: Test
+    metadata: Mapping[str, Any]
+    priority: int
+    order: tuple[int, int]
+    topics: frozenset[str] | None
+    # The field besides the topic that must equal one of a few literals, and those literals.
+    field_name: str | None
+    literals: frozenset[str]
+
+
+_by_order = attrgetter("order")
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """The entries of one topic: a few that are always asked, the others found by the value of one field."""
+
+    always: tuple[_Entry, ...] = ()
+    fields: dict[str, _FieldTable] = field(default_factory=dict)
+
+    def candidates(self, event: Any) -> Iterable[_Entry]:
+        if not self.fields:
+            return self.always
+        found = list(self.always)
+        for table in self.fields.values():
+            value = value_at(event, table.path)
+            if value.__class__ is str:
+                found.extend(table.entries.get(value, ()))
+            elif value is not None:
+                # A number can equal a literal that is written differently (3 and 3.0): ask them all.
+                found.extend(dict.fromkeys(entry for entries in table.entries.values() for entry in entries))
+        return found
+
+
+@dataclass(slots=True)
+class _FieldTable:
+    path: tuple[str, ...]
+    entries: dict[str, tuple[_Entry, ...]] = field(default_factory=dict)
+
+
+class SubscriptionIndex:
+    """Subscriptions under keys, matched by literal topic first, then by one more literal field.
+
+    Any number of threads may match while another adds or removes: the tables that :meth:`match` reads are
+    replaced, never changed.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: dict[Hashable, _Entry] = {}
+        self._count = 0
+        # Read without the lock; each bucket is replaced as a whole.
+        self._topics: dict[str, _Bucket] = {}
+        self._anywhere = _Bucket()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._entries
+
+    def add(
+        self, key: Hashable, subscription_text: str, metadata: Mapping[str, Any], priority: int = 100
+    ) -> None:
+        """Add a subscription under *key*, replacing the one that was there.
+
+        *metadata* is what targets of events are matched with; it is kept, not copied.
+
+        Raises:
+            ftrackd.api.exception.ParseError: when *subscription_text* is not an expression.
+        """
+        expression = Parser().parse(subscription_text)
+        required = expression.required()
+        topics = required.pop("topic", None)
+        # An action's identifier tells most apart; otherwise any field does, chosen the same way every time.
+        field_name = max(required, key=lambda name: (name == "data.actionIdentifier", name), default=None)
+        with self._lock:
+            self._discard(key)
+            self._count += 1
+            entry = _Entry(
+                key=key,
+                test=expression.compiled(),
+                metadata=metadata,
+                priority=priority,
+                order=(priority, self._count),
+                topics=topics,
+                field_name=field_name,
+                literals=required[field_name] if field_name is not None else frozenset(),
+            )
+            self._entries[key] = entry
+            for topic in entry.topics or ():
+                self._topics[topic] = _with(self._topics.get(topic, _Bucket()), entry)
+            if entry.topics is None:
+                self._anywhere = _with(self._anywhere, entry)
+
+    def remove(self, key: Hashable) -> bool:
+        """Remove the subscription under *key*; return whether there was one."""
+        with self._lock:
+            return self._discard(key)
+
+    def match(self, event: Event | Mapping[str, Any]) -> list[tuple[Hashable, int]]:
+        """Return key and priority of every subscription that *event* matches, honouring the event's target.
+
+        Lower priorities come first, equal ones in the order in which they were added. Never raises: a value
+        that cannot be compared is no match, and an event whose target is no expression matches nothing.
+        """
+        candidate: Any = event._data if isinstance(event, Event) else event
+        found = self._interested(candidate)
+        if not found:
+            return []
+        target = candidate.get("target")
+        if target:
+            found = _addressed(found, target)
+        if len(found) > 1:
+            found.sort(key=_by_order)
+        return [(entry.key, entry.priority) for entry in found]
+
+    def _interested(self, event: Any) -> list[_Entry]:
+        topic = event.get("topic")
+        bucket = self._topics.get(topic) if topic.__class__ is str else None
+        found: list[_Entry] = []
+        for candidates in (
+            bucket.candidates(event) if bucket is not None else (),
+            self._anywhere.candidates(event),
+        ):
+            for entry in candidates:
+                try:
+                    if entry.test(event):
+                        found.append(entry)
+                except Exception:
+                    _logger.warning(
+                        "Subscription of %r could not be compared with an event about %r; taken as no match.",
+                        entry.key,
+                        topic,
+                        exc_info=True,
+                    )
+        return found
+
+    def _discard(self, key: Hashable) -> bool:
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return False
+        for topic in entry.topics or ():
+            bucket = _without(self._topics[topic], entry)
+            if bucket.always or bucket.fields:
+                self._topics[topic] = bucket
+            else:
+                del self._topics[topic]
+        if entry.topics is None:
+            self._anywhere = _without(self._anywhere, entry)
+        return True
+
+
+def _addressed(entries: list[_Entry], target: Any) -> list[_Entry]:
+    try:
+        test = parse_cached(target).compiled() if isinstance(target, str) else None
+    except ParseError as error:
+        _logger.error("Event dropped: its target %.200r is not an expression. %s", target, error)
+        return []
+    if test is None:
+        _logger.error("Event dropped: its target %.200r is not text.", target)
+        return []
+    return [entry for entry in entries if test(entry.metadata)]
+
+
+def _with(bucket: _Bucket, entry: _Entry) -> _Bucket:
+    if entry.field_name is None:
+        return _Bucket((*bucket.always, entry), bucket.fields)
+    table = bucket.fields.get(entry.field_name)
+    entries = dict(table.entries) if table is not None else {}
+    for literal in entry.literals:
+        entries[literal] = (*entries.get(literal, ()), entry)
+    path = tuple(entry.field_name.split("."))
+    return _Bucket(bucket.always, {**bucket.fields, entry.field_name: _FieldTable(path, entries)})
+
+
+def _without(bucket: _Bucket, entry: _Entry) -> _Bucket:
+    if entry.field_name is None:
+        return _Bucket(tuple(other for other in bucket.always if other is not entry), bucket.fields)
+    entries = dict(bucket.fields[entry.field_name].entries)
+    for literal in entry.literals:
+        rest = tuple(other for other in entries[literal] if other is not entry)
+        if rest:
+            entries[literal] = rest
+        else:
+            del entries[literal]
+    fields = dict(bucket.fields)
+    if entries:
+        fields[entry.field_name] = _FieldTable(fields[entry.field_name].path, entries)
+    else:
+        del fields[entry.field_name]
+    return _Bucket(bucket.always, fields)
