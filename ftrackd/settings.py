@@ -133,6 +133,10 @@ class DeliverySettings(Section):
         default_factory=lambda: ["ftrack.action.*"],
         description="Topics that somebody waits for: own lane, never on disk, expire.",
     )
+    other_topics: Literal["interactive", "event"] = Field(
+        "interactive",
+        description="Lane of topics that neither list names; event: they are written to the journal, too.",
+    )
     interactive_expiry_s: float = Field(
         30.0, gt=0, description="Age at which an interactive event is dropped."
     )
@@ -144,7 +148,16 @@ class DeliverySettings(Section):
     )
     retry_delay_cap_s: float = Field(300.0, gt=0, description="Longest delay before a retry.")
     lease_s: float = Field(30.0, gt=0, description="Seconds that a claim holds without being extended.")
+    claim_batch: int = Field(
+        64, ge=1, le=1000, description="Deliveries claimed for a plugin with one access to the journal."
+    )
+    intake_limit: int = Field(
+        10_000,
+        ge=10,
+        description="Events kept in memory while the journal cannot be written; more are dropped.",
+    )
     retention_days: float = Field(7.0, gt=0, description="Days that closed events stay for replay.")
+    dead_letter_days: float = Field(90.0, gt=0, description="Days that dead letters stay.")
     size_limit_mb: int = Field(
         2048, ge=16, description="Size of the journal at which closed events go earlier."
     )

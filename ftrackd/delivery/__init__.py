@@ -1,1 +1,42 @@
-"""How an event reaches a plugin: intake, journal, order, retries, dead letters, replay."""
+"""How an event reaches a plugin: intake, journal, order, retries, dead letters, replay.
+
+An event that was received is an event that is handled: see ``docs/delivery.md`` for what is promised and
+how it is kept.
+"""
+
+from ftrackd.delivery.classification import Classification, Lane
+from ftrackd.delivery.engine import Delivery
+from ftrackd.delivery.journal import (
+    DeadLetter,
+    Journal,
+    JournalStats,
+    JournalTransaction,
+    PluginBacklog,
+    Replay,
+    Replayed,
+)
+from ftrackd.delivery.loop_guard import Loop
+from ftrackd.delivery.ports import DeliveryListener, Ended, Handover, Health, Outcome, Recipient, Runner
+from ftrackd.delivery.sqlite_journal import SqliteJournal
+
+__all__ = [
+    "Classification",
+    "DeadLetter",
+    "Delivery",
+    "DeliveryListener",
+    "Ended",
+    "Handover",
+    "Health",
+    "Journal",
+    "JournalStats",
+    "JournalTransaction",
+    "Lane",
+    "Loop",
+    "Outcome",
+    "PluginBacklog",
+    "Recipient",
+    "Replay",
+    "Replayed",
+    "Runner",
+    "SqliteJournal",
+]

@@ -1,0 +1,175 @@
+"""Opening, locking and checking the file of the SQLite journal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from ftrackd.delivery._sqlite_errors import translated, user_name
+from ftrackd.delivery._sqlite_salvage import (
+    CHECK_AT_OPEN_BYTES,
+    SalvageReport,
+    check_content,
+    inspect_wal,
+    require_whole_wal,
+    salvage,
+    set_aside,
+)
+from ftrackd.delivery._sqlite_schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, add_functions
+from ftrackd.delivery.errors import (
+    JournalCorruptError,
+    JournalError,
+    JournalLockedError,
+    JournalUnavailableError,
+    JournalVersionError,
+)
+
+_REMEDY: Final = "or name another place with delivery.journal"
+
+
+def lock(path: Path) -> int:
+    """Lock the journal for this process; the lock goes with the process, however it ends.
+
+    Returns:
+        The descriptor that holds the lock.
+
+    Raises:
+        JournalUnavailableError: the folder is missing or not writable.
+        JournalLockedError: another process has it.
+    """
+    if not path.parent.is_dir():
+        raise JournalUnavailableError(
+            f"The journal's folder {path.parent} does not exist; create it, {_REMEDY}.", path
+        )
+    lock_path = path.with_name(path.name + ".lock")
+    try:
+        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise JournalUnavailableError(
+            f"The journal's folder {path.parent} is not writable for {user_name()} ({error.strerror}); "
+            f"mend that, {_REMEDY}.",
+            path,
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        raise JournalLockedError(
+            f"The journal {path} is used by another ftrackd (process {holder or 'unknown'}); "
+            f"stop that one, {_REMEDY}.",
+            path,
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+    return descriptor
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection with the settings that every one has; locks are the caller's."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA cache_size = -16000")
+        connection.execute("PRAGMA cell_size_check = ON")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        add_functions(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def content_size_bytes(connection: sqlite3.Connection) -> int:
+    """What the content takes: pages in use times their size."""
+    pages, free, size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
+
+
+def open_writer(path: Path) -> tuple[sqlite3.Connection, SalvageReport | None]:
+    """The connection that writes, to a sound journal of this version; a damaged one is set aside and
+    salvaged.
+
+    Raises:
+        JournalVersionError: a newer ftrackd wrote it; nothing is changed.
+        JournalUnavailableError: it may not be written.
+        JournalError: it is somebody else's database.
+    """
+    if path.exists() and not os.access(path, os.W_OK | os.R_OK):
+        raise JournalUnavailableError(
+            f"The journal {path} may not be read and written by {user_name()}; mend its mode, {_REMEDY}.",
+            path,
+        )
+    try:
+        return _open_sound(path), None
+    except JournalCorruptError as error:
+        reason = str(error)
+    return replace_damaged(path, reason)
+
+
+def replace_damaged(path: Path, reason: str) -> tuple[sqlite3.Connection, SalvageReport]:
+    """Set a damaged journal aside and open a new one with what could be saved."""
+    report = set_aside(path, reason)
+    connection = _open_sound(path)
+    try:
+        return connection, salvage(report, connection)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write."""
+    connection = connect(path)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _open_sound(path: Path) -> sqlite3.Connection:
+    wal = inspect_wal(path)
+    with translated(path):
+        connection = connect(path)
+        try:
+            _prepare(connection, path)
+            require_whole_wal(wal, connection, path)
+            if content_size_bytes(connection) <= CHECK_AT_OPEN_BYTES:
+                check_content(connection, path)
+        except BaseException:
+            # Closing the last connection would write the log into the file: a damaged one is kept as it was
+            # found.
+            connection.close()
+            raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Create the tables in a new file; refuse one that is not ours or is from a later version."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    if version == 0 and application == 0 and not connection.execute("SELECT 1 FROM sqlite_schema").fetchall():
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(
+            f"BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
+            f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        )
+        os.chmod(path, 0o600)
+        return
+    if application != APPLICATION_ID:
+        raise JournalError(
+            f"{path} is a database, but not a journal of ftrackd; it is left as it is. Remove it, {_REMEDY}.",
+            path,
+        )
+    if version > SCHEMA_VERSION:
+        raise JournalVersionError(
+            f"The journal {path} was written by a newer ftrackd (schema {version}, this one knows "
+            f"{SCHEMA_VERSION}); it is left as it is. Run that version, {_REMEDY}.",
+            path,
+        )
+    connection.execute("PRAGMA journal_mode = WAL")

@@ -1,0 +1,93 @@
+"""Tables of the SQLite journal, and the checksums of their rows."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from typing import Final
+
+from ftrackd.delivery.journal import State
+
+SCHEMA_VERSION: Final = 1
+APPLICATION_ID: Final = 0x6674726B  # "ftrk": names the file for file(1) and refuses somebody else's database
+
+# The state is stored as its number; an index over the unfinished alone keeps claims fast however many are
+# closed.
+_UNFINISHED: Final = int(State.PARKED)
+SCHEMA: Final = f"""
+CREATE TABLE event (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    topic TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    received_at REAL NOT NULL,
+    replayed INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
+);
+CREATE INDEX event_received ON event (received_at);
+CREATE TABLE delivery (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    event_seq INTEGER NOT NULL,
+    plugin TEXT NOT NULL,
+    state INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    due_at REAL NOT NULL,
+    token INTEGER NOT NULL,
+    keys TEXT NOT NULL,
+    replayed INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    owner TEXT,
+    lease_until REAL,
+    coalesce_key TEXT,
+    error TEXT,
+    error_id TEXT,
+    settled_at REAL
+);
+CREATE INDEX delivery_unfinished ON delivery (plugin, state, id) WHERE state < {_UNFINISHED};
+CREATE INDEX delivery_dead ON delivery (id) WHERE state IN ({int(State.HELD)}, {int(State.PARKED)});
+CREATE INDEX delivery_event ON delivery (event_seq);
+CREATE INDEX delivery_coalesce ON delivery (plugin, coalesce_key)
+    WHERE coalesce_key IS NOT NULL AND state IN ({int(State.READY)}, {int(State.DELAYED)});
+CREATE TABLE memory (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+def event_checksum(event_id: str, topic: str, payload: bytes, received_at: float, replayed: int) -> int:
+    """CRC-32 over what must not change in an event's row."""
+    head = f"{event_id}\0{topic}\0{received_at!r}\0{replayed}\0".encode("utf-8", "surrogatepass")
+    return zlib.crc32(payload, zlib.crc32(head))
+
+
+def delivery_checksum(
+    delivery_id: int,
+    event_seq: int,
+    plugin: str,
+    state: int,
+    attempts: int,
+    due_at: float,
+    token: int,
+    keys: str,
+    replayed: int,
+) -> int:
+    """CRC-32 over what decides about a delivery."""
+    text = (
+        f"{delivery_id}\0{event_seq}\0{plugin}\0{state}\0{attempts}\0{due_at!r}\0{token}\0{keys}\0{replayed}"
+    )
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"))
+
+
+def encode_keys(keys: tuple[str, ...]) -> str:
+    """Keys as the text of their column."""
+    return json.dumps(keys, separators=(",", ":")) if keys else ""
+
+
+def decode_keys(text: str) -> tuple[str, ...]:
+    """Keys from the text of their column."""
+    return tuple(json.loads(text)) if text else ()
+
+
+def add_functions(connection: sqlite3.Connection) -> None:
+    """Make the checksums available to SQL, so that a bulk change keeps them right."""
+    connection.create_function("delivery_checksum", 9, delivery_checksum, deterministic=True)
+    connection.create_function("event_checksum", 5, event_checksum, deterministic=True)

@@ -1,0 +1,359 @@
+"""Changes of the SQLite journal."""
+
+from __future__ import annotations
+
+import heapq
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from ftrackd.delivery._sqlite_file import content_size_bytes
+from ftrackd.delivery._sqlite_schema import decode_keys, encode_keys, event_checksum
+from ftrackd.delivery.clock import JournalClock
+from ftrackd.delivery.errors import JournalCorruptError
+from ftrackd.delivery.journal import (
+    Appended,
+    Claim,
+    NewDelivery,
+    NewEvent,
+    Pruned,
+    Reclaimed,
+    Replay,
+    Replayed,
+)
+from ftrackd.delivery.ordering import Candidate, choose
+
+# No wait is longer than this after a restart: a clock that was corrected backwards would otherwise make a
+# retry wait for the difference.
+LONGEST_DELAY_S: Final = 3600.0
+
+_CHECKED = "delivery_checksum(id, event_seq, plugin, {state}, {attempts}, {due_at}, {token}, keys, replayed)"
+
+
+def _change(
+    state: str, *, attempts: str = "attempts", due_at: str = "due_at", fence: str = "token", more: str = ""
+) -> str:
+    """An UPDATE of deliveries that keeps their checksums right; the texts are SQL of this module."""
+    checksum = _CHECKED.format(state=state, attempts=attempts, due_at=due_at, token=fence)
+    return (
+        f"UPDATE delivery SET state = {state}, attempts = {attempts}, due_at = {due_at}, token = {fence},"  # noqa: S608
+        f" checksum = {checksum}{more}"
+    )
+
+
+_OWN = " WHERE id = :id AND token = :token AND state = 1"
+_CLAIM = _change("1", fence=":token", more=", owner = :owner, lease_until = :lease_until") + " WHERE id = :id"
+_CLOSE = _change("5", more=", settled_at = :now") + _OWN
+_RETRY = _change("2", attempts="attempts + 1", due_at=":due_at", more=", error = :error, owner = NULL") + _OWN
+_PARK = (
+    _change(
+        ":state",
+        attempts="attempts + 1",
+        more=", error = :error, error_id = :error_id, settled_at = :now, owner = NULL",
+    )
+    + _OWN
+)
+_RELEASE = _change("0", due_at="0.0", more=", owner = NULL") + _OWN
+_GIVE_WAY = (
+    _change("5", more=", settled_at = :now, error = 'coalesced'")
+    + " WHERE plugin = :plugin AND coalesce_key = :key AND state IN (0, 2) AND attempts = 0"
+    + " RETURNING id, due_at"
+)
+_RECLAIM = (
+    _change(
+        "CASE WHEN attempts + 1 >= :max_attempts THEN :parked ELSE 0 END",
+        attempts="attempts + 1",
+        due_at="0.0",
+        more=(
+            ", owner = NULL, settled_at = :now, error = 'The process that ran it ended without an outcome.'"
+        ),
+    )
+    + " WHERE state = 1 AND lease_until <= :now RETURNING id, plugin, event_seq, attempts, state"
+)
+_REVIVE = (
+    _change("0", attempts="0", due_at="0.0", more=", error = NULL") + " WHERE id = ? AND state IN (3, 4)"
+)
+_DROP = _change("5") + " WHERE id = ? AND state IN (3, 4)"
+_FORGET = (
+    _change("5", more=", settled_at = :now, error = 'plugin forgotten'")
+    + " WHERE plugin = :plugin AND state IN (0, 2, 3, 4)"
+)
+_CLAMP = _change("state", due_at=":limit") + " WHERE state = 2 AND due_at > :limit"
+
+_INSERT_DELIVERY = """
+INSERT INTO delivery
+    (id, event_seq, plugin, state, attempts, due_at, token, keys, replayed, coalesce_key, checksum)
+VALUES (:id, :seq, :plugin, :state, 0, :due_at, 0, :keys, :replayed, :coalesce_key,
+        delivery_checksum(:id, :seq, :plugin, :state, 0, :due_at, 0, :keys, :replayed))
+"""
+
+
+class SqliteTransaction:
+    """One open transaction of :class:`SqliteJournal`; see :class:`JournalTransaction` for its promises."""
+
+    def __init__(self, connection: sqlite3.Connection, clock: JournalClock, tokens: int, path: Path) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._path = path
+        self._tokens_before = tokens
+        self.tokens = tokens
+        self._last_delivery: int | None = None
+
+    def finish(self) -> None:
+        """Write what is kept once for each transaction."""
+        if self.tokens != self._tokens_before:
+            self.remember("token", str(self.tokens))
+
+    def recover(self) -> None:
+        """End every lease and bound every wait."""
+        self._connection.execute("UPDATE delivery SET lease_until = 0 WHERE state = 1")
+        self._connection.execute(_CLAMP, {"limit": self._clock.now() + LONGEST_DELAY_S})
+
+    def recall_tokens(self) -> None:
+        """Go on with tokens where an earlier process ended."""
+        row = self._connection.execute("SELECT value FROM memory WHERE name = 'token'").fetchone()
+        self._tokens_before = self.tokens = int(row[0]) if row else 0
+
+    def append(self, event: NewEvent, deliveries: Sequence[NewDelivery]) -> Appended:
+        """Store an event with its deliveries; an event whose id is stored already changes nothing."""
+        received_at = self._clock.wall()
+        replayed = int(event.replayed)
+        checksum = event_checksum(event.id, event.topic, event.payload, received_at, replayed)
+        cursor = self._connection.execute(
+            "INSERT INTO event (id, topic, payload, received_at, replayed, checksum)"
+            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+            (event.id, event.topic, event.payload, received_at, replayed, checksum),
+        )
+        if cursor.rowcount == 0:
+            row = self._connection.execute("SELECT seq FROM event WHERE id = ?", (event.id,)).fetchone()
+            return Appended(seq=row[0], stored=False)
+        seq = cursor.lastrowid
+        assert seq is not None
+        coalesced: list[int] = []
+        for delivery in deliveries:
+            coalesced += self._insert(seq, delivery, replayed)
+        return Appended(seq=seq, stored=True, coalesced=tuple(coalesced))
+
+    def _insert(self, seq: int, delivery: NewDelivery, replayed: int) -> list[int]:
+        """Insert a delivery; return the ids of those that give way to it."""
+        now = self._clock.now()
+        due_at = now + delivery.due_in_s if delivery.due_in_s > 0 else 0.0
+        gone: list[int] = []
+        if delivery.coalesce_key is not None:
+            rows = self._connection.execute(
+                _GIVE_WAY, {"now": now, "plugin": delivery.plugin, "key": delivery.coalesce_key}
+            ).fetchall()
+            gone = [row[0] for row in rows]
+            # The first event of a burst sets the time, so that an endless burst is still delivered once in
+            # each window.
+            due_at = min((row[1] for row in rows), default=due_at)
+        self._connection.execute(
+            _INSERT_DELIVERY,
+            {
+                "id": self._next_delivery(),
+                "seq": seq,
+                "plugin": delivery.plugin,
+                "state": 2 if due_at else 0,
+                "due_at": due_at,
+                "keys": encode_keys(delivery.keys),
+                "replayed": replayed,
+                "coalesce_key": delivery.coalesce_key,
+            },
+        )
+        return gone
+
+    def _next_delivery(self) -> int:
+        """An id that was never used; chosen here because the row's checksum covers it."""
+        if self._last_delivery is None:
+            row = self._connection.execute(
+                "SELECT seq FROM sqlite_sequence WHERE name = 'delivery'"
+            ).fetchone()
+            self._last_delivery = row[0] if row else 0
+        self._last_delivery += 1
+        return self._last_delivery
+
+    def claim(self, plugin: str, owner: str, limit: int, ready: int, lease_s: float) -> list[Claim]:
+        """Lease the oldest deliveries of a plugin that may run, in their order."""
+        if limit <= 0:
+            return []
+        now = self._clock.now()
+        chosen = choose(self._candidates(plugin, owner, now), limit, ready)
+        lease_until = now + lease_s
+        claims = []
+        for delivery_id in chosen:
+            self.tokens += 1
+            self._connection.execute(
+                _CLAIM, {"id": delivery_id, "token": self.tokens, "owner": owner, "lease_until": lease_until}
+            )
+            claims.append(self._load(delivery_id, self.tokens))
+        return claims
+
+    def _candidates(self, plugin: str, owner: str, now: float) -> Iterator[Candidate]:
+        ready = self._connection.execute(
+            "SELECT id, keys, 0, attempts > 0 FROM delivery WHERE plugin = ? AND state = 0 ORDER BY id",
+            (plugin,),
+        )
+        # Few: what waits for a retry or a window, is held, or is leased to others. Usually there is
+        # nothing, and the rows above are read in the order of their index, no further than needed.
+        others = self._connection.execute(
+            """SELECT id, keys, state <> 2 OR due_at > :now, attempts > 0 FROM delivery WHERE plugin =
+            :plugin AND state IN (1, 2, 3) AND NOT (state = 1 AND owner = :owner) ORDER BY id
+            """,
+            {"plugin": plugin, "now": now, "owner": owner},
+        ).fetchall()
+        rows = heapq.merge(ready, others, key=lambda row: row[0]) if others else ready
+        for delivery_id, keys, blocks, tried in rows:
+            yield Candidate(delivery_id, decode_keys(keys), bool(blocks), bool(tried))
+
+    def _load(self, delivery_id: int, token: int) -> Claim:
+        row = self._connection.execute(
+            """SELECT plugin, event.id, topic, payload, keys, attempts, delivery.replayed, received_at,
+            event.replayed, event.checksum FROM delivery JOIN event ON event.seq = delivery.event_seq WHERE
+            delivery.id = ?
+            """,
+            (delivery_id,),
+        ).fetchone()
+        if row is None:
+            raise JournalCorruptError(
+                f"The journal {self._path} is damaged: delivery {delivery_id} has no event.", self._path
+            )
+        plugin, event_id, topic, payload, keys, attempts, replayed, received_at, event_replayed, checksum = (
+            row
+        )
+        if event_checksum(event_id, topic, payload, received_at, event_replayed) != checksum:
+            raise JournalCorruptError(
+                f"The journal {self._path} is damaged: event {event_id} is not what was stored.", self._path
+            )
+        return Claim(
+            delivery_id=delivery_id,
+            token=token,
+            plugin=plugin,
+            event_id=event_id,
+            topic=topic,
+            payload=payload,
+            keys=decode_keys(keys),
+            attempt=attempts + 1,
+            replayed=bool(replayed),
+            received_at=received_at,
+        )
+
+    def next_due_s(self, plugin: str) -> float | None:
+        """Seconds until the next delayed delivery of the plugin is due; None when there is none."""
+        row = self._connection.execute(
+            "SELECT min(due_at) FROM delivery WHERE plugin = ? AND state = 2", (plugin,)
+        ).fetchone()
+        return None if row[0] is None else max(0.0, row[0] - self._clock.now())
+
+    def extend(self, owner: str, lease_s: float) -> int:
+        """Lease everything this owner still has for this long from now on; returns how many."""
+        return self._connection.execute(
+            "UPDATE delivery SET lease_until = ? WHERE state = 1 AND owner = ?",
+            (self._clock.now() + lease_s, owner),
+        ).rowcount
+
+    def reclaim(self, max_attempts: int, hold: bool) -> list[Reclaimed]:
+        """End the claims whose lease ran out: one attempt more, then ready again, or parked at
+        ``max_attempts``.
+        """
+        rows = self._connection.execute(
+            _RECLAIM, {"max_attempts": max_attempts, "parked": 3 if hold else 4, "now": self._clock.now()}
+        ).fetchall()
+        return [
+            Reclaimed(delivery_id, plugin, self._event_id(seq), attempts, parked=state != 0)
+            for delivery_id, plugin, seq, attempts, state in sorted(rows)
+        ]
+
+    def _event_id(self, seq: int) -> str:
+        row = self._connection.execute("SELECT id FROM event WHERE seq = ?", (seq,)).fetchone()
+        return str(row[0]) if row else ""
+
+    def close(self, delivery_id: int, token: int) -> bool:
+        """Finish a delivery for ever; False when the lease was lost."""
+        return self._settle(_CLOSE, delivery_id, token, now=self._clock.wall())
+
+    def retry(self, delivery_id: int, token: int, delay_s: float, error: str) -> bool:
+        """Count an attempt and offer the delivery again after the delay; False when the lease was lost."""
+        return self._settle(_RETRY, delivery_id, token, due_at=self._clock.now() + delay_s, error=error)
+
+    def park(self, delivery_id: int, token: int, error: str, error_id: str | None, hold: bool) -> bool:
+        """Count an attempt and make it a dead letter; ``hold``: its entities wait. False when the lease was
+        lost.
+        """
+        state = 3 if hold else 4
+        now = self._clock.wall()
+        return self._settle(_PARK, delivery_id, token, state=state, error=error, error_id=error_id, now=now)
+
+    def release(self, delivery_id: int, token: int) -> bool:
+        """Give a delivery back that did not run; no attempt is counted. False when the lease was lost."""
+        return self._settle(_RELEASE, delivery_id, token)
+
+    def _settle(self, statement: str, delivery_id: int, token: int, **values: object) -> bool:
+        return (
+            self._connection.execute(statement, {"id": delivery_id, "token": token, **values}).rowcount == 1
+        )
+
+    def revive(self, delivery_ids: Sequence[int]) -> int:
+        """Offer dead letters again with their attempts forgotten; returns how many there were."""
+        return sum(self._connection.execute(_REVIVE, (delivery_id,)).rowcount for delivery_id in delivery_ids)
+
+    def drop(self, delivery_ids: Sequence[int]) -> int:
+        """Close dead letters for good; returns how many there were."""
+        return sum(self._connection.execute(_DROP, (delivery_id,)).rowcount for delivery_id in delivery_ids)
+
+    def forget(self, plugin: str) -> int:
+        """Close every delivery of a plugin that is neither claimed nor closed; returns how many."""
+        return self._connection.execute(_FORGET, {"now": self._clock.wall(), "plugin": plugin}).rowcount
+
+    def replay(self, what: Replay, limit: int, dry_run: bool) -> list[Replayed]:
+        """Make new deliveries, marked replayed, of stored events; with ``dry_run`` only say which."""
+        rows = self._connection.execute(
+            """SELECT DISTINCT event.seq, event.id, topic, received_at, plugin, keys
+               FROM event JOIN delivery ON delivery.event_seq = event.seq
+               WHERE (:since IS NULL OR received_at >= :since) AND (:until IS NULL OR received_at <= :until)
+                 AND (:event_id IS NULL OR event.id = :event_id) AND (:topic IS NULL OR topic = :topic)
+                 AND (:plugin IS NULL OR plugin = :plugin)
+               GROUP BY event.seq, plugin ORDER BY event.seq, delivery.id LIMIT :limit""",
+            {
+                "since": what.since,
+                "until": what.until,
+                "event_id": what.event_id,
+                "topic": what.topic,
+                "plugin": what.plugin,
+                "limit": limit,
+            },
+        ).fetchall()
+        if not dry_run:
+            for seq, _, _, _, plugin, keys in rows:
+                self._insert(seq, NewDelivery(plugin, decode_keys(keys)), replayed=1)
+        return [Replayed(plugin, event_id, topic, at) for _, event_id, topic, at, plugin, _ in rows]
+
+    def prune(self, older_than: float, dead_older_than: float, size_limit_bytes: int, limit: int) -> Pruned:
+        """Remove up to ``limit`` of the oldest events without an unfinished delivery."""
+        over = content_size_bytes(self._connection) > size_limit_bytes
+        rows = self._connection.execute(
+            """SELECT seq FROM event
+               WHERE (:over OR received_at < :older_than)
+                 AND NOT EXISTS (SELECT 1 FROM delivery WHERE event_seq = seq AND (
+                     state < 4 OR (state = 4 AND received_at >= :dead_older_than)))
+               ORDER BY seq LIMIT :limit""",
+            {"over": over, "older_than": older_than, "dead_older_than": dead_older_than, "limit": limit},
+        ).fetchall()
+        deliveries = dead = 0
+        for (seq,) in rows:
+            gone = self._connection.execute(
+                "DELETE FROM delivery WHERE event_seq = ? RETURNING state", (seq,)
+            ).fetchall()
+            deliveries += len(gone)
+            dead += sum(state == 4 for (state,) in gone)
+        self._connection.executemany("DELETE FROM event WHERE seq = ?", rows)
+        if rows:
+            self._connection.execute("PRAGMA incremental_vacuum(256)").fetchall()
+        return Pruned(events=len(rows), deliveries=deliveries, dead=dead, more=len(rows) == limit)
+
+    def remember(self, name: str, value: str) -> None:
+        """Keep a small text under a name."""
+        self._connection.execute(
+            "INSERT INTO memory VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, value),
+        )

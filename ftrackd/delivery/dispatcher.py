@@ -1,0 +1,248 @@
+"""The event lane's shell: its lock, its clock, and the handing over."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from ftrackd.delivery.event_lane import EventLane, Verdicts, Wanted
+from ftrackd.delivery.failpoints import failpoint
+from ftrackd.delivery.intake import Intake, IntakePlanner
+from ftrackd.delivery.journal import Claim
+from ftrackd.delivery.loop_guard import Loop, LoopGuard
+from ftrackd.delivery.notification import notify
+from ftrackd.delivery.ports import DeliveryListener, Handover, Outcome, Recipient, Runner
+from ftrackd.delivery.settlement import Settlement, Verdict
+
+if TYPE_CHECKING:
+    from ftrackd.settings import DeliverySettings
+
+_log = structlog.stdlib.get_logger("ftrackd.delivery")
+
+
+class _HandingOver(threading.local):
+    """The plugins that this thread has still to serve; None while it serves none."""
+
+    pending: deque[str] | None = None
+
+
+class Dispatcher:
+    """Starts durable deliveries and takes their outcomes; thread-safe.
+
+    Args:
+        settings: limits of this room.
+        planner: turns events into deliveries.
+        guard: recognises loops.
+        runner: runs deliveries in plugins.
+        listener: hears what happens.
+    """
+
+    def __init__(
+        self,
+        settings: DeliverySettings,
+        planner: IntakePlanner,
+        guard: LoopGuard,
+        runner: Runner,
+        listener: DeliveryListener,
+    ) -> None:
+        self._lock = threading.Lock()  # guards _lane and _guard
+        self._lane = EventLane(settings)
+        self._planner = planner
+        self._guard = guard
+        self._runner = runner
+        self._listener = listener
+        self._handing_over = _HandingOver()
+        self.wake: Callable[[], None] = lambda: None  # set by the writer: there is something to write
+
+    def plugin_ready(self, plugin: str, concurrency: int) -> None:
+        """A plugin takes deliveries from now on."""
+        with self._lock:
+            self._lane.plugin_ready(plugin, concurrency)
+        self.wake()
+
+    def plugin_gone(self, plugin: str) -> None:
+        """A plugin's process ended."""
+        with self._lock:
+            ended = self._lane.plugin_gone(plugin, time.monotonic())
+        for verdicts in ended:
+            self._tell(verdicts)
+        self.wake()
+
+    def finished(self, plugin: str, outcome: Outcome) -> bool:
+        """An attempt came to its end; False when its outcome counts for nothing."""
+        failpoint("outcome.received")
+        with self._lock:
+            verdicts = self._lane.finished(plugin, outcome, time.monotonic())
+        if verdicts is None:
+            _log.warning(
+                "outcome came too late", plugin=plugin, delivery=outcome.delivery_id, status=outcome.status
+            )
+            return False
+        self._tell(verdicts)
+        self.hand_over([plugin])
+        self.wake()
+        return True
+
+    def _tell(self, verdicts: Verdicts) -> None:
+        """Report an attempt that failed; success is reported when it is on disk."""
+        settlement = verdicts.settlement
+        claim = settlement.claim
+        if settlement.verdict is Verdict.RETRY:
+            notify(
+                self._listener.retrying,
+                claim.plugin,
+                claim.event_id,
+                claim.attempt,
+                settlement.delay_s,
+                settlement.error,
+            )
+            _log.warning(
+                "delivery failed and will be tried again",
+                plugin=claim.plugin,
+                topic=claim.topic,
+                event_id=claim.event_id,
+                attempt=claim.attempt,
+                delay_s=round(settlement.delay_s, 2),
+                error_id=settlement.error_id,
+            )
+        if verdicts.pause_s is not None:
+            notify(self._listener.paused, claim.plugin, verdicts.pause_s)
+            _log.warning(
+                "plugin paused, nothing it does succeeds",
+                plugin=claim.plugin,
+                pause_s=round(verdicts.pause_s, 2),
+            )
+
+    def plan(
+        self, raw: bytes, event: Mapping[str, Any], recipients: Sequence[Recipient], *, replayed: bool
+    ) -> Intake:
+        """An event as the journal takes it."""
+        with self._lock:
+            return self._planner.plan(
+                raw, event, recipients, self._guard, time.monotonic(), replayed=replayed
+            )
+
+    def loops(self) -> list[Loop]:
+        """The loops that turn now."""
+        with self._lock:
+            return self._guard.loops(time.monotonic())
+
+    def appended(self, intake: Intake) -> None:
+        """The deliveries of an event are in the transaction."""
+        now = time.monotonic()
+        with self._lock:
+            for delivery in intake.deliveries:
+                self._lane.appended(delivery.plugin, delivery.due_in_s, now)
+
+    def offered(self, plugins: Sequence[str]) -> None:
+        """Deliveries of these plugins may be claimed again."""
+        with self._lock:
+            for plugin in plugins:
+                self._lane.appended(plugin)
+
+    def offered_everywhere(self) -> None:
+        """Deliveries of any plugin may be claimed again."""
+        with self._lock:
+            self._lane.look_again()
+
+    def take_settlements(self) -> list[Settlement]:
+        """What is to be written about claims."""
+        with self._lock:
+            taken, self._lane.settlements = self._lane.settlements, []
+        return taken
+
+    def put_back(self, settlements: list[Settlement]) -> None:
+        """What could not be written; it stays before what came meanwhile."""
+        with self._lock:
+            self._lane.settlements[:0] = settlements
+
+    def wanted(self) -> list[Wanted]:
+        """The claims to make now."""
+        with self._lock:
+            return self._lane.wanted(time.monotonic())
+
+    def next_wake(self) -> float | None:
+        """When there may be something to claim without anything else happening; seconds of the monotonic
+        clock.
+        """
+        with self._lock:
+            return self._lane.next_wake()
+
+    def claimed(self, wanted: Wanted, claims: list[Claim], due_in_s: float | None) -> None:
+        """What a claim brought, once it is committed."""
+        with self._lock:
+            self._lane.claimed(wanted, claims, due_in_s, time.monotonic())
+
+    def hand_over(self, plugins: Sequence[str]) -> None:
+        """Start what these plugins may start.
+
+        A runner that reports an outcome before it returns comes back here; that is served by the call
+        already under way, so that a long backlog cannot exhaust the stack.
+        """
+        pending = self._handing_over.pending
+        if pending is not None:
+            pending.extend(plugins)
+            return
+        self._handing_over.pending = pending = deque(plugins)
+        try:
+            while pending:
+                self._start(pending.popleft())
+        finally:
+            self._handing_over.pending = None
+
+    def _start(self, plugin: str) -> None:
+        with self._lock:
+            handovers = self._lane.start(plugin)
+            now = time.monotonic()
+            for _, keys in handovers:
+                self._guard.handling(plugin, keys, now)
+        for position, (handover, _) in enumerate(handovers):
+            failpoint("handover.before")
+            if not self._run(plugin, handover):
+                self._unreached(plugin, [rest for rest, _ in handovers[position:]])
+                return
+            failpoint("handover.after")
+
+    def _run(self, plugin: str, handover: Handover) -> bool:
+        try:
+            self._runner.run(plugin, handover)
+        except Exception as error:  # noqa: BLE001 - contains the runner: whatever its fault, the delivery is kept
+            _log.warning(
+                "plugin could not be reached", plugin=plugin, event_id=handover.event_id, error=str(error)
+            )
+            return False
+        return True
+
+    def _unreached(self, plugin: str, handovers: list[Handover]) -> None:
+        with self._lock:
+            for handover in handovers:
+                self._lane.unreached(plugin, handover.delivery_id, handover.token)
+        self.wake()
+
+    def drain(self) -> None:
+        """Start nothing more."""
+        with self._lock:
+            self._lane.drain()
+        self.wake()
+
+    def interrupt(self) -> int:
+        """Give back what still runs, because the daemon ends; returns how many deliveries that are."""
+        with self._lock:
+            return self._lane.interrupt()
+
+    @property
+    def running(self) -> int:
+        """How many deliveries run."""
+        with self._lock:
+            return self._lane.running
+
+    @property
+    def unwritten(self) -> int:
+        """How many settlements wait to be written."""
+        with self._lock:
+            return len(self._lane.settlements)

@@ -1,0 +1,196 @@
+"""The engine: events in, deliveries out, outcomes in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from ftrackd.delivery.classification import Classification, Lane
+from ftrackd.delivery.dispatcher import Dispatcher
+from ftrackd.delivery.intake import IntakePlanner
+from ftrackd.delivery.interactive_dispatcher import InteractiveDispatcher
+from ftrackd.delivery.journal import DeadLetter, Journal, JournalStats, Replay, Replayed
+from ftrackd.delivery.loop_guard import Loop, LoopGuard
+from ftrackd.delivery.ports import DeliveryListener, Health, Outcome, Recipient, Runner
+from ftrackd.delivery.writer import Writer
+
+if TYPE_CHECKING:
+    from ftrackd.settings import DeliverySettings, PluginSettings
+
+_log = structlog.stdlib.get_logger("ftrackd.delivery")
+_REPLAY_LIMIT = 100_000
+
+
+class Delivery:
+    """Carries every event that was received to every plugin that had subscribed to it.
+
+    Thread-safe: the hub's reader calls :meth:`receive`, the threads of the hosting :meth:`finished`.
+    Durable events are written before they run, by one thread, many with one sync of the disk; interactive
+    ones run from the caller's thread and meet no disk. The journal stays the caller's to close, after
+    :meth:`stop`.
+
+    Args:
+        settings: limits of this room.
+        plugins: settings of single plugins, by name.
+        journal: where durable events wait.
+        runner: runs deliveries in plugins.
+        listener: hears what happens.
+        own_names: user name and id by which events say that the daemon's user caused them, for the loop
+            guard.
+    """
+
+    def __init__(
+        self,
+        settings: DeliverySettings,
+        plugins: Mapping[str, PluginSettings],
+        journal: Journal,
+        runner: Runner,
+        *,
+        listener: DeliveryListener | None = None,
+        own_names: Sequence[str] = (),
+    ) -> None:
+        self.journal = journal
+        listener = listener or DeliveryListener()
+        self._classification = Classification(
+            settings.durable_topics, settings.interactive_topics, Lane(settings.other_topics)
+        )
+        guard = LoopGuard(own_names, settings.loop_limit_per_minute)
+        self._dispatcher = Dispatcher(settings, IntakePlanner(settings, plugins), guard, runner, listener)
+        self._writer = Writer(journal, self._dispatcher, settings, listener)
+        self._interactive = InteractiveDispatcher(settings.interactive_expiry_s, runner, listener)
+
+    def start(self) -> None:
+        """Begin; events may be received before, deliveries run only afterwards."""
+        self._writer.start()
+        self._interactive.start()
+
+    def lane(self, topic: str) -> Lane:
+        """The lane that events of this topic take."""
+        return self._classification.lane(topic)
+
+    def receive(
+        self, raw: bytes, event: Mapping[str, Any], recipients: Sequence[Recipient], *, replayed: bool = False
+    ) -> Lane:
+        """Take in an event from the hub.
+
+        Args:
+            raw: the event as JSON bytes, as plugins will get it.
+            event: the same, decoded; with ``id`` and ``topic``.
+            recipients: every plugin with a subscription that matches it now. An event without any is
+                forgotten.
+            replayed: it is not from the live stream; plugins are told.
+
+        Returns:
+            The lane it takes; NONE when it was forgotten.
+        """
+        lane = self._classification.lane(str(event["topic"]))
+        if lane is Lane.NONE or not recipients:
+            return Lane.NONE
+        if lane is Lane.INTERACTIVE:
+            if replayed:
+                return Lane.NONE
+            self._interactive.receive(str(event["id"]), str(event["topic"]), raw, recipients)
+        else:
+            self._writer.receive(self._dispatcher.plan(raw, event, recipients, replayed=replayed))
+        return lane
+
+    def plugin_ready(self, plugin: str, concurrency: int) -> None:
+        """A plugin has registered and takes deliveries, so many events at a time; also after each reload."""
+        self._interactive.plugin_ready(plugin)
+        self._dispatcher.plugin_ready(plugin, concurrency)
+
+    def plugin_gone(self, plugin: str) -> None:
+        """A plugin's process ended, or it is not there any more; its deliveries wait for it.
+
+        What it was running counts as an attempt.
+        """
+        self._interactive.plugin_gone(plugin)
+        self._dispatcher.plugin_gone(plugin)
+
+    def finished(self, plugin: str, outcome: Outcome) -> bool:
+        """An attempt came to its end; False when that delivery is not running any more, and nothing
+        changes.
+        """
+        if outcome.delivery_id < 0:
+            return self._interactive.finished(plugin, outcome)
+        return self._dispatcher.finished(plugin, outcome)
+
+    def drain(self, deadline_s: float) -> bool:
+        """Start nothing more, and wait for what runs and for the disk.
+
+        What is received meanwhile is still stored, for the next start.
+
+        Returns:
+            Whether everything that ran came to its end in time.
+        """
+        self._dispatcher.drain()
+        deadline = time.monotonic() + deadline_s
+        while self._dispatcher.running or self._interactive.running or not self._writer.idle():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
+    def stop(self, deadline_s: float = 5.0) -> None:
+        """End at once: what still runs is given back to the journal, uncounted; what waits for the disk is
+        written.
+        """
+        self._dispatcher.drain()
+        interrupted = self._dispatcher.interrupt()
+        if interrupted:
+            _log.warning("deliveries interrupted by the end of the daemon, they run again", count=interrupted)
+        self._interactive.stop()
+        self._writer.stop(deadline_s)
+
+    @property
+    def health(self) -> Health:
+        """Whether durable events are safe."""
+        return self._writer.health
+
+    @property
+    def running(self) -> int:
+        """How many durable deliveries run now."""
+        return self._dispatcher.running
+
+    def loops(self) -> list[Loop]:
+        """Plugins that trigger themselves now, with the entities they do it with."""
+        return self._dispatcher.loops()
+
+    def stats(self) -> JournalStats:
+        """Counts over the journal."""
+        return self.journal.stats()
+
+    def dead_letters(self, plugin: str | None = None, limit: int = 1000) -> list[DeadLetter]:
+        """Parked deliveries, oldest first."""
+        return self.journal.dead_letters(plugin, limit)
+
+    def dead_letter(self, delivery_id: int) -> DeadLetter:
+        """One parked delivery.
+
+        Raises:
+            UnknownDeliveryError: when no dead letter has this id.
+        """
+        return self.journal.dead_letter(delivery_id)
+
+    def retry_dead(self, delivery_ids: Sequence[int]) -> int:
+        """Offer dead letters again, with all their attempts; returns how many there were."""
+        return self._writer.perform(lambda transaction: transaction.revive(delivery_ids))
+
+    def drop_dead(self, delivery_ids: Sequence[int]) -> int:
+        """Close dead letters for good; returns how many there were."""
+        return self._writer.perform(lambda transaction: transaction.drop(delivery_ids))
+
+    def forget(self, plugin: str) -> int:
+        """Close what waits for a plugin that will not come back; returns how many deliveries that were."""
+        return self._writer.perform(lambda transaction: transaction.forget(plugin))
+
+    def replay(self, what: Replay, *, dry_run: bool = False, limit: int = _REPLAY_LIMIT) -> list[Replayed]:
+        """Deliver stored events again, marked replayed, behind everything that waits; or only say which.
+
+        Returns:
+            The deliveries that were, or would be, made.
+        """
+        return self._writer.perform(lambda transaction: transaction.replay(what, limit, dry_run))

@@ -1,0 +1,259 @@
+"""The event lane: what is claimed, what runs, what is to be written; without I/O."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ftrackd.delivery.backoff import full_jitter
+from ftrackd.delivery.brake import Brake
+from ftrackd.delivery.classification import Lane
+from ftrackd.delivery.journal import Claim
+from ftrackd.delivery.ports import Handover, Outcome
+from ftrackd.delivery.settlement import Settlement, Verdict
+from ftrackd.delivery.window import Window
+
+if TYPE_CHECKING:
+    from ftrackd.settings import DeliverySettings
+
+
+@dataclass(slots=True)
+class _Plugin:
+    """What the lane knows of one plugin.
+
+    ``generation`` changes whenever it becomes ready or goes. ``more``: the journal may hold something to
+    claim. ``due_at``: when something delayed is due.
+    """
+
+    window: Window
+    brake: Brake
+    ready: bool = False
+    generation: int = 0
+    more: bool = True
+    due_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A claim to make; see :meth:`JournalTransaction.claim` for ``limit`` and ``ready``."""
+
+    plugin: str
+    generation: int
+    limit: int
+    ready: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What an outcome led to, for the listener: the settlement, and the pause that begins with it."""
+
+    settlement: Settlement
+    pause_s: float | None = None
+
+
+@dataclass(slots=True)
+class EventLane:
+    """Decides what is claimed, started, retried and parked.
+
+    Not thread-safe, and without I/O: the engine calls it under its lock and writes and runs what it
+    returns. ``now`` is the monotonic clock's.
+
+    Args:
+        settings: limits of this room.
+        uniform: draws a number between two others.
+    """
+
+    settings: DeliverySettings
+    uniform: Callable[[float, float], float] = random.uniform
+    settlements: list[Settlement] = field(default_factory=list)
+    draining: bool = False
+    _plugins: dict[str, _Plugin] = field(default_factory=dict)
+
+    def _plugin(self, name: str) -> _Plugin:
+        plugin = self._plugins.get(name)
+        if plugin is None:
+            brake = Brake(self.settings.retry_delay_s, self.settings.retry_delay_cap_s, self.uniform)
+            plugin = self._plugins[name] = _Plugin(Window(1), brake)
+        return plugin
+
+    @property
+    def running(self) -> int:
+        """How many deliveries run."""
+        return sum(plugin.window.running for plugin in self._plugins.values())
+
+    def plugin_ready(self, name: str, concurrency: int) -> None:
+        """A plugin takes deliveries from now on; a changed concurrency holds for what starts next."""
+        plugin = self._plugin(name)
+        plugin.window.concurrency = concurrency
+        plugin.ready = plugin.more = True
+        plugin.generation += 1
+
+    def plugin_gone(self, name: str, now: float) -> list[Verdicts]:
+        """A plugin's process ended: what it ran is tried again or parked, what it had not begun is given
+        back.
+        """
+        plugin = self._plugin(name)
+        plugin.ready = False
+        plugin.generation += 1
+        self._give_back(plugin)
+        error = "The plugin's process ended while it ran this."
+        return [self._failed(plugin, claim, error, None, now) for claim in plugin.window.interrupt()]
+
+    def unreached(self, name: str, delivery_id: int, token: int) -> None:
+        """A delivery could not be handed over: it did not run, and the plugin is not there."""
+        plugin = self._plugin(name)
+        claim = plugin.window.finish(delivery_id, token)
+        if claim is not None:
+            self.settlements.append(Settlement(claim, Verdict.RELEASE))
+        plugin.ready = False
+        plugin.generation += 1
+        self._give_back(plugin)
+
+    def _give_back(self, plugin: _Plugin) -> None:
+        self.settlements += [Settlement(claim, Verdict.RELEASE) for claim in plugin.window.abandon()]
+        plugin.more = True
+
+    def appended(self, name: str, delayed_s: float = 0.0, now: float = 0.0) -> None:
+        """A delivery for a plugin is in the journal, due after so many seconds."""
+        plugin = self._plugin(name)
+        if delayed_s > 0:
+            due_at = now + delayed_s
+            plugin.due_at = due_at if plugin.due_at is None else min(plugin.due_at, due_at)
+        else:
+            plugin.more = True
+
+    def look_again(self) -> None:
+        """Anything may have become claimable: operators changed the journal."""
+        for plugin in self._plugins.values():
+            plugin.more = True
+
+    def wanted(self, now: float) -> list[Wanted]:
+        """The claims to make now: for each plugin that is ready and has room."""
+        if self.draining:
+            return []
+        found: list[Wanted] = []
+        for name, plugin in self._plugins.items():
+            if plugin.due_at is not None and plugin.due_at <= now:
+                plugin.more, plugin.due_at = True, None
+            if not (plugin.ready and plugin.more) or plugin.brake.remaining_s(now) > 0:
+                continue
+            window, ready = plugin.window, plugin.window.free
+            if plugin.brake.probing:
+                room = 1 if window.running + window.waiting == 0 else 0
+                ready = min(ready, room)
+            else:
+                size = max(self.settings.claim_batch, window.concurrency)
+                room = size - window.waiting if window.waiting <= size // 2 else 0
+            if room > 0:
+                found.append(Wanted(name, plugin.generation, room, ready))
+        return found
+
+    def next_wake(self) -> float | None:
+        """When :meth:`wanted` may have something new without anything else happening."""
+        times: list[float] = []
+        for plugin in self._plugins.values():
+            if plugin.ready and plugin.due_at is not None:
+                times.append(plugin.due_at)
+            if plugin.ready and plugin.more and plugin.brake.until > 0:
+                times.append(plugin.brake.until)
+        return min(times, default=None)
+
+    def claimed(self, wanted: Wanted, claims: list[Claim], due_in_s: float | None, now: float) -> None:
+        """What a claim brought; when it is less than was wanted, ``due_in_s`` says when more may come."""
+        plugin = self._plugin(wanted.plugin)
+        if plugin.generation != wanted.generation or self.draining:
+            self.settlements += [Settlement(claim, Verdict.RELEASE) for claim in claims]
+            plugin.more = True
+            return
+        plugin.window.add(claims)
+        if len(claims) < wanted.limit:
+            plugin.more = False
+            plugin.due_at = None if due_in_s is None else now + due_in_s
+
+    def start(self, name: str) -> list[tuple[Handover, tuple[str, ...]]]:
+        """What a plugin begins now, each with its keys; the caller hands it over."""
+        plugin = self._plugins.get(name)
+        if plugin is None or not plugin.ready or self.draining:
+            return []
+        return [(_handover(claim), claim.keys) for claim in plugin.window.start()]
+
+    def finished(self, name: str, outcome: Outcome, now: float) -> Verdicts | None:
+        """An attempt came to its end; None when it is not the running one, and its outcome counts for
+        nothing.
+        """
+        plugin = self._plugins.get(name)
+        claim = None if plugin is None else plugin.window.finish(outcome.delivery_id, outcome.token)
+        if plugin is None or claim is None:
+            return None
+        if outcome.status == "returned":
+            plugin.brake.succeeded()
+            # Something that shares a key with it, or that is only sent alone, may be free now.
+            if plugin.window.waiting == 0:
+                plugin.more = True
+            verdicts = Verdicts(Settlement(claim, Verdict.CLOSE, seconds=outcome.seconds))
+            self.settlements.append(verdicts.settlement)
+            return verdicts
+        error = outcome.error or f"The callback {outcome.status.replace('_', ' ')}."
+        if outcome.status == "raised" and not outcome.transient:
+            plugin.brake.succeeded()
+            return self._parked(plugin, claim, error, outcome.error_id)
+        verdicts = self._failed(plugin, claim, error, outcome.error_id, now)
+        if outcome.transient:
+            return Verdicts(verdicts.settlement, plugin.brake.failed(now))
+        return verdicts
+
+    def _failed(
+        self, plugin: _Plugin, claim: Claim, error: str, error_id: str | None, now: float
+    ) -> Verdicts:
+        """Try again later, or park when no attempt is left."""
+        if claim.attempt >= self.settings.max_attempts:
+            return self._parked(plugin, claim, error, error_id)
+        delay_s = full_jitter(
+            claim.attempt, self.settings.retry_delay_s, self.settings.retry_delay_cap_s, self.uniform
+        )
+        # What was claimed behind it may share its entities and must not overtake it: back to the journal,
+        # which knows.
+        self._give_back(plugin)
+        settlement = Settlement(claim, Verdict.RETRY, delay_s=delay_s, error=error, error_id=error_id)
+        self.settlements.append(settlement)
+        due_at = now + delay_s
+        plugin.due_at = due_at if plugin.due_at is None else min(plugin.due_at, due_at)
+        return Verdicts(settlement)
+
+    def _parked(self, plugin: _Plugin, claim: Claim, error: str, error_id: str | None) -> Verdicts:
+        hold = self.settings.on_park == "hold"
+        if hold:
+            self._give_back(plugin)
+        plugin.more = True
+        settlement = Settlement(claim, Verdict.PARK, error=error, error_id=error_id, hold=hold)
+        self.settlements.append(settlement)
+        return Verdicts(settlement)
+
+    def drain(self) -> None:
+        """Start nothing more; give back what has not begun."""
+        self.draining = True
+        for plugin in self._plugins.values():
+            self._give_back(plugin)
+
+    def interrupt(self) -> int:
+        """Give back what still runs, uncounted, because the daemon ends and not the plugin; returns how
+        many.
+        """
+        claims = [claim for plugin in self._plugins.values() for claim in plugin.window.interrupt()]
+        self.settlements += [Settlement(claim, Verdict.RELEASE) for claim in claims]
+        return len(claims)
+
+
+def _handover(claim: Claim) -> Handover:
+    return Handover(
+        delivery_id=claim.delivery_id,
+        token=claim.token,
+        lane=Lane.DURABLE,
+        event_id=claim.event_id,
+        topic=claim.topic,
+        raw=claim.payload,
+        attempt=claim.attempt,
+        replayed=claim.replayed,
+    )

@@ -1,0 +1,78 @@
+"""Events on their way to the journal, and the deliveries that are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ftrackd.delivery.journal import NewDelivery, NewEvent
+from ftrackd.delivery.loop_guard import Loop, LoopGuard
+from ftrackd.delivery.ordering import entity_keys
+from ftrackd.delivery.ports import Recipient
+
+if TYPE_CHECKING:
+    from ftrackd.settings import DeliverySettings, PluginSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """A durable event that was received, its deliveries, and the loops that were recognised with it."""
+
+    event: NewEvent
+    deliveries: tuple[NewDelivery, ...]
+    loops: tuple[Loop, ...] = ()
+
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """The plugins that had subscribed when it was received."""
+        return tuple(delivery.plugin for delivery in self.deliveries)
+
+
+class IntakePlanner:
+    """Turns an event into its deliveries: their order, their coalescing and their delay.
+
+    Args:
+        settings: limits of this room.
+        plugins: settings of single plugins, by name.
+    """
+
+    def __init__(self, settings: DeliverySettings, plugins: Mapping[str, PluginSettings]) -> None:
+        self._order_by = settings.order_by
+        self._coalesce_windows = {
+            name: plugin.coalesce_window_s for name, plugin in plugins.items() if plugin.coalesce_window_s
+        }
+
+    def plan(
+        self,
+        raw: bytes,
+        event: Mapping[str, Any],
+        recipients: Sequence[Recipient],
+        guard: LoopGuard,
+        now: float,
+        *,
+        replayed: bool = False,
+    ) -> Intake:
+        """An event as the journal takes it; a plugin that matched with several callbacks gets one delivery.
+
+        An event of the daemon's own user is counted by the loop guard, with ``now`` in the guard's seconds.
+        """
+        keys = entity_keys(event, self._order_by)
+        entities = keys if self._order_by == "entity" else entity_keys(event, "entity")
+        own = not replayed and guard.caused_by_us(event)
+        topic = str(event["topic"])
+        deliveries: list[NewDelivery] = []
+        loops: list[Loop] = []
+        for plugin in dict.fromkeys(recipient.plugin for recipient in recipients):
+            delay_s = 0.0
+            loop = guard.delay(plugin, entities, now) if own else None
+            if loop is not None:
+                loops.append(loop)
+                delay_s = loop.delay_s
+            coalesce_key = None
+            window_s = self._coalesce_windows.get(plugin)
+            if window_s and entities:
+                coalesce_key = "\n".join((topic, *sorted(entities)))
+                delay_s = max(delay_s, window_s)
+            deliveries.append(NewDelivery(plugin, keys, delay_s, coalesce_key))
+        return Intake(NewEvent(str(event["id"]), topic, raw, replayed), tuple(deliveries), tuple(loops))

@@ -1,0 +1,41 @@
+"""What is to be written about a delivery that was claimed."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from ftrackd.delivery.journal import Claim, JournalTransaction
+
+
+class Verdict(enum.Enum):
+    """What becomes of a claim."""
+
+    CLOSE = enum.auto()
+    RETRY = enum.auto()
+    PARK = enum.auto()
+    RELEASE = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """One claim and what becomes of it; ``hold`` for PARK, ``delay_s`` for RETRY."""
+
+    claim: Claim
+    verdict: Verdict
+    seconds: float = 0.0
+    delay_s: float = 0.0
+    error: str = ""
+    error_id: str | None = None
+    hold: bool = False
+
+    def apply(self, transaction: JournalTransaction) -> bool:
+        """Write it; False when the lease was lost meanwhile, and nothing was written."""
+        delivery_id, token = self.claim.delivery_id, self.claim.token
+        if self.verdict is Verdict.CLOSE:
+            return transaction.close(delivery_id, token)
+        if self.verdict is Verdict.RETRY:
+            return transaction.retry(delivery_id, token, self.delay_s, self.error)
+        if self.verdict is Verdict.PARK:
+            return transaction.park(delivery_id, token, self.error, self.error_id, self.hold)
+        return transaction.release(delivery_id, token)

@@ -1,0 +1,214 @@
+"""The embedded journal: one SQLite file, in WAL mode, synced at each commit."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ftrackd.delivery import _sqlite_file
+from ftrackd.delivery._sqlite_errors import translated
+from ftrackd.delivery._sqlite_transaction import SqliteTransaction
+from ftrackd.delivery.clock import JournalClock
+from ftrackd.delivery.errors import JournalError, UnknownDeliveryError
+from ftrackd.delivery.failpoints import failpoint
+from ftrackd.delivery.journal import DeadLetter, JournalStats, PluginBacklog, State
+
+_DEAD = """
+SELECT delivery.id, plugin, event.id, topic, payload, attempts, error, error_id, state, received_at,
+       settled_at
+FROM delivery JOIN event ON event.seq = delivery.event_seq
+WHERE delivery.state IN (3, 4)
+"""
+
+
+class SqliteJournal:
+    """A journal in a file; one process at a time owns it.
+
+    Opening it ends the leases of whoever had it before, because the lock on the file proves that they are
+    gone. ``salvage`` tells what opening a damaged file saved, None when it was sound.
+
+    Args:
+        path: the file; its folder must exist.
+        clock: time of leases and delays.
+
+    Raises:
+        JournalError: one of its kinds, when the file cannot be used.
+    """
+
+    def __init__(self, path: Path, clock: JournalClock | None = None) -> None:
+        self.path = path
+        self._clock = clock or JournalClock()
+        self._lock = threading.RLock()  # one transaction at a time
+        self._read_lock = threading.Lock()  # guards _reader
+        self._closed = False
+        self._tokens = 0  # the highest that was given out
+        self._lock_file = _sqlite_file.lock(path)
+        try:
+            with translated(path):
+                self._writer, self.salvage = _sqlite_file.open_writer(path)
+                failpoint("journal.open.before_recovery")
+                self._recover()
+                failpoint("journal.open.after_recovery")
+                self._reader = _sqlite_file.connect_reader(path)
+        except BaseException:
+            self._unlock()
+            raise
+
+    def _recover(self) -> None:
+        """End all leases; bring waits that a corrected clock made absurd back into bounds."""
+        with self.transaction() as transaction:
+            transaction.recover()
+            transaction.recall_tokens()
+
+    @contextmanager
+    def transaction(self) -> Iterator[SqliteTransaction]:
+        """Change something; committed when the block ends, undone when it raises."""
+        with self._lock, translated(self.path):
+            if self._closed:
+                raise JournalError(f"The journal {self.path} is closed.", self.path)
+            self._writer.execute("BEGIN IMMEDIATE")
+            failpoint("journal.begin")
+            transaction = SqliteTransaction(self._writer, self._clock, self._tokens, self.path)
+            try:
+                yield transaction
+                transaction.finish()
+                failpoint("journal.before_commit")
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+            self._tokens = transaction.tokens
+            failpoint("journal.after_commit")
+
+    def recall(self, name: str) -> str | None:
+        """The text kept under a name."""
+        rows = self._read("SELECT value FROM memory WHERE name = ?", (name,))
+        return str(rows[0][0]) if rows else None
+
+    def seen(self, event_id: str) -> bool:
+        """Whether this event is stored."""
+        return bool(self._read("SELECT 1 FROM event WHERE id = ?", (event_id,)))
+
+    def dead_letters(self, plugin: str | None = None, limit: int = 1000) -> list[DeadLetter]:
+        """Parked deliveries, oldest first."""
+        if plugin is None:
+            rows = self._read(f"{_DEAD} ORDER BY delivery.id LIMIT ?", (limit,))
+        else:
+            rows = self._read(f"{_DEAD} AND plugin = ? ORDER BY delivery.id LIMIT ?", (plugin, limit))
+        return [_dead_letter(row) for row in rows]
+
+    def dead_letter(self, delivery_id: int) -> DeadLetter:
+        """One parked delivery.
+
+        Raises:
+            UnknownDeliveryError: when no dead letter has this id.
+        """
+        rows = self._read(f"{_DEAD} AND delivery.id = ?", (delivery_id,))
+        if not rows:
+            raise UnknownDeliveryError(
+                f"No dead letter has the id {delivery_id}; 'ftrackd dead list' shows them."
+            )
+        return _dead_letter(rows[0])
+
+    def stats(self) -> JournalStats:
+        """Counts over the whole journal."""
+        counts: dict[str, dict[int, int]] = {}
+        for plugin, state, count in self._read(
+            "SELECT plugin, state, count(*) FROM delivery WHERE state < 4 GROUP BY plugin, state"
+        ):
+            counts.setdefault(str(plugin), {})[int(str(state))] = int(str(count))
+        for plugin, count in self._read(
+            "SELECT plugin, count(*) FROM delivery WHERE state IN (3, 4) AND state = 4 GROUP BY plugin"
+        ):
+            counts.setdefault(str(plugin), {})[int(State.PARKED)] = int(str(count))
+        backlogs = tuple(self._backlog(plugin, states) for plugin, states in sorted(counts.items()))
+        events = int(str(self._read("SELECT count(*) FROM event")[0][0]))
+        return JournalStats(events=events, size_bytes=self._size_bytes(), plugins=backlogs)
+
+    def _backlog(self, plugin: str, states: dict[int, int]) -> PluginBacklog:
+        oldest = self._read(
+            """SELECT min(received_at) FROM event WHERE seq = (
+                   SELECT min(event_seq) FROM delivery WHERE plugin = ? AND state < 3)""",
+            (plugin,),
+        )[0][0]
+        return PluginBacklog(
+            plugin=plugin,
+            ready=states.get(State.READY, 0),
+            claimed=states.get(State.CLAIMED, 0),
+            delayed=states.get(State.DELAYED, 0),
+            held=states.get(State.HELD, 0),
+            parked=states.get(State.PARKED, 0),
+            oldest_at=float(str(oldest)) if oldest is not None else None,
+        )
+
+    def _size_bytes(self) -> int:
+        with self._read_lock, translated(self.path):
+            return _sqlite_file.content_size_bytes(self._reader)
+
+    def _read(self, statement: str, parameters: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+        with self._read_lock, translated(self.path):
+            if self._closed:
+                raise JournalError(f"The journal {self.path} is closed.", self.path)
+            return self._reader.execute(statement, parameters).fetchall()
+
+    def repair(self, reason: str) -> None:
+        """Set the damaged file aside, save what can be read of it, and go on with that."""
+        with self._lock, self._read_lock, translated(self.path):
+            self._reader.close()
+            self._writer.close()
+            self._writer, self.salvage = _sqlite_file.replace_damaged(self.path, reason)
+            self._reader = _sqlite_file.connect_reader(self.path)
+            with self.transaction() as transaction:
+                transaction.recall_tokens()
+
+    def close(self) -> None:
+        """Let go of files; what was claimed stays claimed until the journal is opened again."""
+        with self._lock, self._read_lock:
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                with translated(self.path):
+                    self._reader.close()
+                    self._writer.close()
+            finally:
+                self._unlock()
+
+    def _unlock(self) -> None:
+        fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+        os.close(self._lock_file)
+
+
+def _dead_letter(row: tuple[object, ...]) -> DeadLetter:
+    (
+        delivery_id,
+        plugin,
+        event_id,
+        topic,
+        payload,
+        attempts,
+        error,
+        error_id,
+        state,
+        received_at,
+        parked_at,
+    ) = row
+    assert isinstance(payload, bytes)
+    return DeadLetter(
+        delivery_id=int(str(delivery_id)),
+        plugin=str(plugin),
+        event_id=str(event_id),
+        topic=str(topic),
+        payload=payload,
+        attempts=int(str(attempts)),
+        error=str(error or ""),
+        error_id=str(error_id) if error_id is not None else None,
+        held=state == State.HELD,
+        received_at=float(str(received_at)),
+        parked_at=float(str(parked_at or 0.0)),
+    )

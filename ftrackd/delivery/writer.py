@@ -1,0 +1,350 @@
+"""The one thread that writes to the journal: many changes with one sync of the disk."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import structlog
+
+from ftrackd.delivery.dispatcher import Dispatcher
+from ftrackd.delivery.errors import DeliveryError, JournalCorruptError, JournalError
+from ftrackd.delivery.event_lane import Wanted
+from ftrackd.delivery.failpoints import failpoint
+from ftrackd.delivery.intake import Intake
+from ftrackd.delivery.journal import Appended, Claim, Journal, JournalTransaction, Reclaimed
+from ftrackd.delivery.maintenance import Maintenance
+from ftrackd.delivery.notification import notify
+from ftrackd.delivery.ports import DeliveryListener, Health
+from ftrackd.delivery.settlement import Settlement, Verdict
+
+if TYPE_CHECKING:
+    from ftrackd.settings import DeliverySettings
+
+_log = structlog.stdlib.get_logger("ftrackd.delivery")
+_T = TypeVar("_T")
+_INTAKES_AT_ONCE: Final = 512
+_LONGEST_WAIT_S: Final = 1.0  # also the pace at which another owner's changes are noticed
+_FIRST_RETRY_S: Final = 0.1
+_LONGEST_RETRY_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """Something that an operator wants done in a transaction."""
+
+    work: Callable[[JournalTransaction], Any]
+    answer: Future[Any]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one transaction does, and what came of it."""
+
+    settlements: list[Settlement]
+    intakes: list[Intake]
+    requests: list[_Request]
+    lost_leases: list[Settlement] = field(default_factory=list)
+    appended: list[tuple[Intake, Appended]] = field(default_factory=list)
+    answers: list[tuple[_Request, Any]] = field(default_factory=list)
+    reclaimed: list[Reclaimed] = field(default_factory=list)
+    claimed: list[tuple[Wanted, list[Claim], float | None]] = field(default_factory=list)
+
+
+class Writer:
+    """Writes what was received, what came of it and what operators want; claims, and starts what was claimed.
+
+    When the journal fails, nothing is given up: events and outcomes stay in memory and are written when it
+    works again. Only when more events wait than the settings allow are further ones dropped, and counted.
+
+    Args:
+        journal: where it writes.
+        dispatcher: starts deliveries.
+        settings: limits of this room.
+        listener: hears what happens.
+    """
+
+    def __init__(
+        self, journal: Journal, dispatcher: Dispatcher, settings: DeliverySettings, listener: DeliveryListener
+    ) -> None:
+        self._journal = journal
+        self._dispatcher = dispatcher
+        self._settings = settings
+        self._listener = listener
+        self._owner = uuid.uuid4().hex
+        self._condition = threading.Condition()  # guards everything down to _health
+        self._intakes: deque[Intake] = deque()
+        self._requests: deque[_Request] = deque()
+        self._awake = True
+        self._stopping = False
+        self._busy = False
+        self._health = Health()
+        self._maintenance = Maintenance(settings, self._owner)
+        self._retry_s = _FIRST_RETRY_S
+        self._thread = threading.Thread(target=self._run, name="ftrackd-delivery-writer", daemon=True)
+        dispatcher.wake = self.wake
+
+    @property
+    def health(self) -> Health:
+        """Whether durable events are safe."""
+        with self._condition:
+            return Health(self._health.degraded, len(self._intakes), self._health.lost)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is something to write or to claim."""
+        with self._condition:
+            self._awake = True
+            self._condition.notify()
+
+    def receive(self, intake: Intake) -> bool:
+        """Take an event in; False when it had to be dropped because too many wait already."""
+        failpoint("intake.received")
+        with self._condition:
+            if len(self._intakes) < self._settings.intake_limit:
+                self._intakes.append(intake)
+                self._awake = True
+                self._condition.notify()
+                return True
+            self._health = Health(self._health.degraded, len(self._intakes), self._health.lost + 1)
+            health = self._health
+        _log.error("event dropped, too many wait for the journal", event_id=intake.event.id, lost=health.lost)
+        notify(self._listener.health_changed, health)
+        return False
+
+    def perform(self, work: Callable[[JournalTransaction], _T], timeout_s: float = 30.0) -> _T:
+        """Do something in a transaction and return what it returns once that is committed.
+
+        Raises:
+            DeliveryError: what the work raised, or that the journal did not take it within the time.
+        """
+        answer: Future[_T] = Future()
+        with self._condition:
+            if self._stopping:
+                raise DeliveryError("The delivery of events has been stopped.")
+            self._requests.append(_Request(work, answer))
+            self._awake = True
+            self._condition.notify()
+        try:
+            return answer.result(timeout_s)
+        except TimeoutError as error:
+            answer.cancel()
+            raise JournalError(f"The journal did not take this within {timeout_s:g} s.") from error
+
+    def idle(self) -> bool:
+        """Whether nothing waits to be written."""
+        with self._condition:
+            return not (self._intakes or self._requests or self._busy or self._dispatcher.unwritten)
+
+    def stop(self, deadline_s: float) -> None:
+        """Write what waits and end; gives up after the deadline when the journal does not work."""
+        with self._condition:
+            self._stopping = True
+            self._awake = True
+            self._condition.notify()
+        self._thread.join(deadline_s)
+        if self._thread.is_alive():
+            _log.error("journal did not take everything before the end", waiting=self.health.waiting)
+
+    def _run(self) -> None:
+        while self._wait():
+            try:
+                self._cycle()
+            except Exception:  # noqa: BLE001 - the writer's own faults: without this thread nothing is delivered
+                _log.exception("delivery writer failed, it goes on")
+                time.sleep(_FIRST_RETRY_S)
+
+    def _wait(self) -> bool:
+        """Wait for something to do; False when it is time to end."""
+        now = time.monotonic()
+        wake_at = min(
+            self._maintenance.next_at,
+            self._dispatcher.next_wake() or now + _LONGEST_WAIT_S,
+            now + _LONGEST_WAIT_S,
+        )
+        if self.health.degraded is not None:
+            # Whatever comes now cannot be written anyway; try at a calm pace.
+            with self._condition:
+                self._condition.wait_for(lambda: self._stopping, self._retry_s)
+                return not self._stopping
+        with self._condition:
+            self._condition.wait_for(lambda: self._awake, max(0.0, wake_at - now))
+            self._awake = False
+            if self._stopping:
+                return bool(self._intakes or self._requests or self._dispatcher.unwritten)
+            return True
+
+    def _cycle(self) -> None:
+        batch = self._take()
+        try:
+            with self._journal.transaction() as transaction:
+                self._write(batch, transaction)
+        except JournalError as error:
+            self._put_back(batch)
+            self._failed(error)
+            return
+        self._mended()
+        self._committed(batch)
+
+    def _take(self) -> _Batch:
+        with self._condition:
+            self._busy = True
+            intakes = list(islice(self._intakes, _INTAKES_AT_ONCE))
+            for _ in intakes:
+                self._intakes.popleft()
+            requests = list(self._requests)
+            self._requests.clear()
+            if self._intakes:
+                self._awake = True
+        return _Batch(self._dispatcher.take_settlements(), intakes, requests)
+
+    def _put_back(self, batch: _Batch) -> None:
+        self._dispatcher.put_back(batch.settlements)
+        with self._condition:
+            self._intakes.extendleft(reversed(batch.intakes))
+            self._requests.extendleft(reversed(batch.requests))
+            self._busy = False
+
+    def _write(self, batch: _Batch, transaction: JournalTransaction) -> None:
+        if batch.settlements:
+            failpoint("settle.before")
+            batch.lost_leases = [settled for settled in batch.settlements if not settled.apply(transaction)]
+            failpoint("settle.after")
+        if batch.intakes:
+            failpoint("append.before")
+            for intake in batch.intakes:
+                appended = transaction.append(intake.event, intake.deliveries)
+                if appended.stored:
+                    self._dispatcher.appended(intake)
+                batch.appended.append((intake, appended))
+            failpoint("append.after")
+        for request in batch.requests:
+            batch.answers.append((request, _perform(request, transaction)))
+            self._dispatcher.offered_everywhere()
+        batch.reclaimed = self._maintenance.perform(transaction, time.monotonic())
+        self._dispatcher.offered([item.plugin for item in batch.reclaimed])
+        for wanted in self._dispatcher.wanted():
+            claims = transaction.claim(
+                wanted.plugin, self._owner, wanted.limit, wanted.ready, self._settings.lease_s
+            )
+            due_in_s = transaction.next_due_s(wanted.plugin) if len(claims) < wanted.limit else None
+            batch.claimed.append((wanted, claims, due_in_s))
+        if batch.claimed:
+            failpoint("claim.after")
+
+    def _committed(self, batch: _Batch) -> None:
+        for wanted, claims, due_in_s in batch.claimed:
+            self._dispatcher.claimed(wanted, claims, due_in_s)
+        self._dispatcher.hand_over([wanted.plugin for wanted, claims, _ in batch.claimed if claims])
+        with self._condition:
+            self._busy = False
+        for request, answer in batch.answers:
+            if isinstance(answer, DeliveryError):
+                request.answer.set_exception(answer)
+            else:
+                request.answer.set_result(answer)
+        self._report(batch)
+
+    def _report(self, batch: _Batch) -> None:
+        listener = self._listener
+        for intake, appended in batch.appended:
+            if not appended.stored:
+                notify(listener.duplicate, intake.event.id)
+                continue
+            notify(listener.stored, intake.event.id, intake.plugins)
+            for loop in intake.loops:
+                notify(listener.looping, loop.plugin, loop.entity_id, loop.count, loop.delay_s)
+        lost = {settled.claim.token for settled in batch.lost_leases}
+        for settled in batch.settlements:
+            if settled.claim.token in lost:
+                _log.warning(
+                    "lease was lost, the delivery runs again",
+                    plugin=settled.claim.plugin,
+                    event_id=settled.claim.event_id,
+                )
+            else:
+                self._report_settlement(settled)
+        for reclaimed in batch.reclaimed:
+            self._report_reclaimed(reclaimed)
+
+    def _report_settlement(self, settled: Settlement) -> None:
+        claim = settled.claim
+        if settled.verdict is Verdict.CLOSE:
+            notify(self._listener.closed, claim.plugin, claim.event_id, settled.seconds)
+        elif settled.verdict is Verdict.PARK:
+            notify(self._listener.parked, claim.plugin, claim.event_id, claim.delivery_id, settled.error)
+            _log.error(
+                "delivery parked",
+                plugin=claim.plugin,
+                topic=claim.topic,
+                event_id=claim.event_id,
+                delivery=claim.delivery_id,
+                attempts=claim.attempt,
+                error_id=settled.error_id,
+                held=settled.hold,
+            )
+
+    def _report_reclaimed(self, reclaimed: Reclaimed) -> None:
+        if not reclaimed.parked:
+            return
+        error = "The process that ran it ended without an outcome, each time."
+        notify(self._listener.parked, reclaimed.plugin, reclaimed.event_id, reclaimed.delivery_id, error)
+        _log.error(
+            "delivery parked",
+            plugin=reclaimed.plugin,
+            event_id=reclaimed.event_id,
+            delivery=reclaimed.delivery_id,
+            attempts=reclaimed.attempts,
+        )
+
+    def _failed(self, error: JournalError) -> None:
+        """The journal does not work: say so once, and calm down."""
+        if isinstance(error, JournalCorruptError):
+            self._repair(error)
+        with self._condition:
+            known = self._health.degraded
+            self._health = Health(str(error), len(self._intakes), self._health.lost)
+            health = self._health
+        self._retry_s = min(_LONGEST_RETRY_S, self._retry_s * 2)
+        if known != health.degraded:
+            _log.error(
+                "journal cannot be written, events wait in memory",
+                reason=health.degraded,
+                waiting=health.waiting,
+            )
+            notify(self._listener.health_changed, health)
+
+    def _repair(self, error: JournalCorruptError) -> None:
+        try:
+            self._journal.repair(str(error))
+        except JournalError as further:
+            _log.error("damaged journal could not be replaced", reason=str(further))
+
+    def _mended(self) -> None:
+        self._retry_s = _FIRST_RETRY_S
+        with self._condition:
+            if self._health.degraded is None:
+                return
+            self._health = health = Health(None, len(self._intakes), self._health.lost)
+        _log.info("journal works again", waiting=health.waiting, lost=health.lost)
+        notify(self._listener.health_changed, health)
+
+
+def _perform(request: _Request, transaction: JournalTransaction) -> Any:
+    """What a request returns, or its error when the request itself is at fault."""
+    try:
+        return request.work(transaction)
+    except JournalError:
+        raise
+    except DeliveryError as error:
+        return error
