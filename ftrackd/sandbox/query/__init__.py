@@ -12,6 +12,7 @@ from ftrackd.sandbox.query.errors import (
 from ftrackd.sandbox.query.execution import QueryAnswer, execute, load_entities
 from ftrackd.sandbox.query.parser import parse
 from ftrackd.sandbox.query.printer import print_query
+from ftrackd.sandbox.query.search import search
 from ftrackd.sandbox.query.tree import Query
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "load_entities",
     "parse",
     "print_query",
+    "search",
 ]

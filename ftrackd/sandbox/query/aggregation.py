@@ -6,11 +6,12 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from ftrackd.sandbox.query.criteria import CriteriaCompiler
+from ftrackd.sandbox.query.criteria import CriteriaCompiler, PathValue
 from ftrackd.sandbox.query.errors import UnsupportedQueryError
+from ftrackd.sandbox.query.hydration import converter
 from ftrackd.sandbox.query.scope import Place, Scope
 from ftrackd.sandbox.query.tree import Aggregate, Path, Query
-from ftrackd.sandbox.schema.model import EntityType
+from ftrackd.sandbox.schema.model import EntityType, ValueType
 
 _FUNCTIONS: Final[dict[str, Any]] = {
     "count": sa.func.count,
@@ -35,31 +36,39 @@ def execute_aggregate(
         )
     _refuse_ungrouped(query)
     scope = Scope(entity_type)
-    groups = [compiler.value_terms(path, scope.place)[-1] for path in query.group_by]
-    names = [str(path) for path in query.group_by]
-    columns = list(groups)
+    groups = {str(path): compiler.value_at(path, scope.place) for path in query.group_by}
+    columns = dict(groups)
     for projection in query.projections:
         if isinstance(projection, Aggregate):
-            names.append(f"{projection.function}_{projection.path}")
-            columns.append(_aggregate(compiler, scope.place, projection))
+            columns[f"{projection.function}_{projection.path}"] = _aggregate(
+                compiler, scope.place, projection
+            )
     conditions = compiler.conditions(query, scope)
+    grouped = [value.terms[-1] for value in groups.values()]
     order = [
-        term.desc() if order.is_descending else term.asc()
+        compiler.dialect.ordered(groups[str(order.path)].terms[-1], is_descending=order.is_descending)
         for order in query.order_by
-        for term in compiler.value_terms(order.path, scope.place)
     ]
-    labelled = [column.label(f"c{index}") for index, column in enumerate(columns)]
+    labelled = [value.terms[-1].label(f"c{index}") for index, value in enumerate(columns.values())]
     statement = sa.select(*labelled).select_from(scope.from_clause).where(*conditions)
-    statement = statement.group_by(*groups).order_by(*order, *groups)
+    statement = statement.group_by(*grouped).order_by(*order, *grouped)
     statement = statement.limit(query.limit).offset(query.offset or None)
-    return [dict(zip(names, row, strict=True)) for row in connection.execute(statement).all()]
+    converters = [converter(value.value_type) for value in columns.values()]
+    return [
+        {
+            name: value if value is None or convert is None else convert(value)
+            for name, value, convert in zip(columns, row, converters, strict=True)
+        }
+        for row in connection.execute(statement).all()
+    ]
 
 
-def _aggregate(compiler: CriteriaCompiler, place: Place, projection: Aggregate) -> sa.ColumnElement[Any]:
+def _aggregate(compiler: CriteriaCompiler, place: Place, projection: Aggregate) -> PathValue:
+    value = compiler.value_at(projection.path, place)
     # A variable value aggregates as the number it is.
-    term = compiler.value_terms(projection.path, place)[0]
-    aggregate: sa.ColumnElement[Any] = _FUNCTIONS[projection.function](term)
-    return aggregate
+    aggregate: sa.ColumnElement[Any] = _FUNCTIONS[projection.function](value.terms[0])
+    keeps_type = projection.function in ("min", "max") and len(value.terms) == 1
+    return PathValue([aggregate], value.value_type if keeps_type else ValueType.NUMBER)
 
 
 def _refuse_ungrouped(query: Query) -> None:

@@ -8,6 +8,7 @@ complement: it matches the rows that the criteria do not, nulls included.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 import sqlalchemy as sa
@@ -47,7 +48,7 @@ from ftrackd.sandbox.query.tree import (
     QueryMembership,
     Step,
 )
-from ftrackd.sandbox.schema.model import Collection, EntityType, Reference, Schema
+from ftrackd.sandbox.schema.model import Collection, EntityType, Reference, Schema, ValueType
 
 #: Makes the condition at the end of a path.
 _Leaf = Callable[[Place, Meaning, Step], Condition]
@@ -55,12 +56,20 @@ _Leaf = Callable[[Place, Meaning, Step], Condition]
 _Matching = Callable[[Place], Condition]
 
 
+@dataclass(frozen=True, slots=True)
+class PathValue:
+    """SQL for the value at the end of a path: one term, or number and text of a variable value."""
+
+    terms: list[sa.ColumnElement[Any]]
+    value_type: ValueType
+
+
 class CriteriaCompiler:
     """Compiles the criteria and ordering of queries against one schema for one SQL dialect."""
 
     def __init__(self, schema: Schema, dialect: Dialect) -> None:
         self._schema = schema
-        self._dialect = dialect
+        self.dialect = dialect
 
     def compile(self, criteria: Criteria, place: Place) -> Condition:
         """Return the condition that rows at *place* meet when they match *criteria*.
@@ -124,11 +133,11 @@ class CriteriaCompiler:
         else:
             path = Path((Step(entity_type.primary_key[0]),), query.position)
         scope = Scope(entity_type)
-        terms = self.value_terms(path, scope.place)
+        key = self.value_at(path, scope.place).terms[-1]
         conditions = self.conditions(query, scope)
         order = self.ordering(query.order_by, scope.place)
-        statement = sa.select(terms[0]).select_from(scope.from_clause)
-        statement = statement.where(*conditions, terms[0].is_not(None))
+        statement = sa.select(key).select_from(scope.from_clause)
+        statement = statement.where(*conditions, key.is_not(None))
         if query.limit is not None or query.offset:
             statement = statement.order_by(*order).limit(query.limit).offset(query.offset)
         return statement
@@ -143,20 +152,19 @@ class CriteriaCompiler:
     def ordering(self, order_by: tuple[Order, ...], place: Place) -> list[sa.ColumnElement[Any]]:
         """Return the ORDER BY terms; the primary key comes last, so that pages never overlap."""
         terms = [
-            self._dialect.ordered(term, is_descending=order.is_descending)
+            self.dialect.ordered(term, is_descending=order.is_descending)
             for order in order_by
-            for term in self.value_terms(order.path, place)
+            for term in self.value_at(order.path, place).terms
         ]
         return [*terms, *place.entity_type.key_columns(place.source)]
 
-    def value_terms(self, path: Path, place: Place) -> list[sa.ColumnElement[Any]]:
+    def value_at(self, path: Path, place: Place) -> PathValue:
         """Return SQL for the value at the end of *path*, which leads through references only.
 
-        A variable value has two terms, its number and its text. Where subtypes give a name different
-        meanings, the one of the row's own type counts.
+        Where subtypes give a name different meanings, the one of the row's own type counts.
         """
-        step, *rest = path.steps
-        branches: list[list[sa.ColumnElement[Any]]] = []
+        step, rest = path.steps[0], path.steps[1:]
+        found: list[PathValue] = []
         for meaning in find_meanings(
             self._schema, place.entity_type, step.name, path.position, is_followed=bool(rest)
         ):
@@ -169,21 +177,22 @@ class CriteriaCompiler:
                     )
                 target = find_target(self._schema, relation, step, path.position)
                 inner = place.scope.enter(place, meaning, relation, target, path.position)
-                terms = self.value_terms(Path(tuple(rest), path.position), inner)
+                value = self.value_at(Path(rest, path.position), inner)
             else:
-                terms = self._operand(path, place, meaning).order_terms()
+                operand = self._operand(path, place, meaning)
+                value = PathValue(operand.order_terms(), operand.value_type)
             if meaning.is_narrower:
                 is_owner = all_of(type_conditions(meaning.owner, place.source))
-                terms = [sa.case((is_owner, term), else_=None) for term in terms]
-            branches.append(terms)
-        if len(branches) == 1:
-            return branches[0]
-        return [sa.func.coalesce(*(terms[0] for terms in branches))]
+                value = replace(value, terms=[sa.case((is_owner, term), else_=None) for term in value.terms])
+            found.append(value)
+        if len(found) == 1:
+            return found[0]
+        return PathValue([sa.func.coalesce(*(value.terms[0] for value in found))], found[0].value_type)
 
     def _operand(self, path: Path, place: Place, meaning: Meaning) -> Operand:
         if not isinstance(meaning.attribute, Reference):
             refuse_cast(path, path.steps[-1])
-        return Operand(meaning, place.source, self._dialect, path.position)
+        return Operand(meaning, place.source, self.dialect, path.position)
 
     def _follow(
         self, path: Path, place: Place, leaf: _Leaf, *, to_relation: bool = False, depth: int = 0

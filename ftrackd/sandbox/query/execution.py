@@ -52,10 +52,17 @@ def execute(
     Raises:
         QueryError: The query cannot be answered; names the position and the nearest names.
     """
-    text = query if isinstance(query, str) else None
-    tree = parse(query) if isinstance(query, str) else query
+    if isinstance(query, str):
+        return execute_tree(connection, schema, parse(query), query, server_url=server_url)
+    return execute_tree(connection, schema, query, None, server_url=server_url)
+
+
+def execute_tree(
+    connection: sa.Connection, schema: Schema, query: Query, text: str | None, *, server_url: str
+) -> QueryAnswer:
+    """Return what the tree of *text* finds; errors quote the text."""
     try:
-        return _execute(connection, schema, tree, server_url)
+        return _execute(connection, schema, query, server_url)
     except QueryError as error:
         raise (error if text is None else error.with_text(text)) from None
 

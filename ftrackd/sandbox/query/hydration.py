@@ -82,9 +82,9 @@ class Reader:
         attribute = meaning.attribute
         if isinstance(attribute, Scalar):
             index = columns.add(attribute.column, attribute.expression(source))
-            self._values.append((meaning, index, _converter(attribute.value_type)))
+            self._values.append((meaning, index, converter(attribute.value_type)))
         elif isinstance(attribute, Computed) and attribute.build is not None:
-            convert = _converter(attribute.value_type)
+            convert = converter(attribute.value_type)
             present = attribute.present
             if present is not None:
                 convert = _presenter(present, hydrator.server_url)
@@ -257,7 +257,8 @@ def _add_local(branch: Branch, source: sa.FromClause, columns: Columns) -> int:
     return columns.add(relation.join.local, source.c[relation.join.local])
 
 
-def _converter(value_type: ValueType) -> _Convert | None:
+def converter(value_type: ValueType) -> _Convert | None:
+    """Return what makes an answer's value of a stored one that is not null; ``None`` for no change."""
     match value_type:
         case ValueType.DATETIME:
             return tag_datetime
