@@ -23,6 +23,7 @@ from ftrackd.sandbox.query.resolution import (
     find_meanings,
     find_target,
     refuse_cast,
+    try_meanings,
 )
 from ftrackd.sandbox.query.scope import (
     Condition,
@@ -164,30 +165,36 @@ class CriteriaCompiler:
         Where subtypes give a name different meanings, the one of the row's own type counts.
         """
         step, rest = path.steps[0], path.steps[1:]
-        found: list[PathValue] = []
-        for meaning in find_meanings(
+        meanings = find_meanings(
             self._schema, place.entity_type, step.name, path.position, is_followed=bool(rest)
-        ):
+        )
+
+        def value_of(meaning: Meaning) -> PathValue:
             if rest:
-                relation = as_relation(meaning, step, path.position)
-                if not isinstance(relation, Reference):
-                    raise UnsupportedQueryError(
-                        f"'{path}' leads through the collection '{step.name}', so it has many values",
-                        path.position,
-                    )
-                target = find_target(self._schema, relation, step, path.position)
-                inner = place.scope.enter(place, meaning, relation, target, path.position)
-                value = self.value_at(Path(rest, path.position), inner)
+                value = self._value_beyond(path, place, meaning)
             else:
                 operand = self._operand(path, place, meaning)
                 value = PathValue(operand.order_terms(), operand.value_type)
-            if meaning.is_narrower:
-                is_owner = all_of(type_conditions(meaning.owner, place.source))
-                value = replace(value, terms=[sa.case((is_owner, term), else_=None) for term in value.terms])
-            found.append(value)
+            if not meaning.is_narrower:
+                return value
+            is_owner = all_of(type_conditions(meaning.owner, place.source))
+            return replace(value, terms=[sa.case((is_owner, term), else_=None) for term in value.terms])
+
+        found = try_meanings(meanings, value_of)
         if len(found) == 1:
             return found[0]
         return PathValue([sa.func.coalesce(*(value.terms[0] for value in found))], found[0].value_type)
+
+    def _value_beyond(self, path: Path, place: Place, meaning: Meaning) -> PathValue:
+        step = path.steps[0]
+        relation = as_relation(meaning, step, path.position)
+        if not isinstance(relation, Reference):
+            raise UnsupportedQueryError(
+                f"'{path}' leads through the collection '{step.name}', so it has many values", path.position
+            )
+        target = find_target(self._schema, relation, step, path.position)
+        inner = place.scope.enter(place, meaning, relation, target, path.position)
+        return self.value_at(Path(path.steps[1:], path.position), inner)
 
     def _operand(self, path: Path, place: Place, meaning: Meaning) -> Operand:
         if not isinstance(meaning.attribute, Reference):
@@ -208,22 +215,23 @@ class CriteriaCompiler:
         """
         step = path.steps[depth]
         is_last = depth == len(path.steps) - 1
-        alternatives: list[Condition] = []
-        for meaning in find_meanings(
+        meanings = find_meanings(
             self._schema, place.entity_type, step.name, path.position, is_followed=to_relation or not is_last
-        ):
+        )
+
+        def follow_rest(inner: Place) -> Condition:
+            return self._follow(path, inner, leaf, to_relation=to_relation, depth=depth + 1)
+
+        def condition_of(meaning: Meaning) -> Condition:
             if is_last:
                 condition = leaf(place, meaning, step)
             else:
-
-                def follow_rest(inner: Place) -> Condition:
-                    return self._follow(path, inner, leaf, to_relation=to_relation, depth=depth + 1)
-
                 condition = self._enter(path, place, meaning, step, follow_rest)
             if meaning.is_narrower:
                 condition = all_of([*type_conditions(meaning.owner, place.source), condition])
-            alternatives.append(condition)
-        return any_of(alternatives)
+            return condition
+
+        return any_of(try_meanings(meanings, condition_of))
 
     def _enter(
         self, path: Path, place: Place, meaning: Meaning, step: Step, matching: _Matching

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from ftrackd.sandbox.query.aggregation import execute_aggregate
 from ftrackd.sandbox.query.criteria import CriteriaCompiler
 from ftrackd.sandbox.query.dialects import dialect_of
-from ftrackd.sandbox.query.errors import QueryError, UnsupportedQueryError
+from ftrackd.sandbox.query.errors import QueryError, QueryTooComplexError, UnsupportedQueryError
 from ftrackd.sandbox.query.hydration import Columns, Entity, Hydrator, Key, Reader
 from ftrackd.sandbox.query.parser import parse, parse_path
 from ftrackd.sandbox.query.plan import Node, make_plan
@@ -19,6 +19,15 @@ from ftrackd.sandbox.query.resolution import find_entity_type
 from ftrackd.sandbox.query.scope import Scope, type_conditions
 from ftrackd.sandbox.query.tree import Aggregate, Path, Query
 from ftrackd.sandbox.schema.model import EntityType, Schema
+
+#: How SQLite and PostgreSQL begin to say that a statement goes beyond their limits.
+_DATABASE_LIMITS: Final = (
+    "parser stack overflow",
+    "Expression tree is too large",
+    "too many SQL variables",
+    "tables in a join",
+    "stack depth limit exceeded",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,12 @@ def execute_tree(
         return _execute(connection, schema, query, server_url)
     except QueryError as error:
         raise (error if text is None else error.with_text(text)) from None
+    except RecursionError:
+        raise QueryTooComplexError("the query is nested too deeply") from None
+    except sa.exc.OperationalError as error:
+        if any(words in str(error.orig) for words in _DATABASE_LIMITS):
+            raise QueryTooComplexError(f"the query is too complex for the database: {error.orig}") from error
+        raise
 
 
 def load_entities(

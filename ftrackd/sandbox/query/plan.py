@@ -13,6 +13,7 @@ from ftrackd.sandbox.query.resolution import (
     find_meanings,
     find_target,
     refuse_cast,
+    try_meanings,
 )
 from ftrackd.sandbox.query.tree import Path, Step
 from ftrackd.sandbox.schema.model import Computed, EntityType, Mapped, Scalar, Schema
@@ -64,7 +65,8 @@ def _make_node(schema: Schema, entity_type: EntityType) -> Node:
 def _add(schema: Schema, node: Node, view: EntityType, path: Path, steps: tuple[Step, ...]) -> None:
     """Add what *steps* name; they are looked up in *view*, to which the entities of *node* may be cast."""
     step, rest = steps[0], steps[1:]
-    for meaning in find_meanings(schema, view, step.name, path.position, is_followed=bool(rest)):
+
+    def add_meaning(meaning: Meaning) -> None:
         attribute = meaning.attribute
         if attribute.is_restricted:
             raise UnsupportedQueryError(
@@ -73,12 +75,15 @@ def _add(schema: Schema, node: Node, view: EntityType, path: Path, steps: tuple[
         if not rest and isinstance(attribute, Scalar | Computed):
             refuse_cast(path, step)
             node.values.setdefault((meaning.owner.name, step.name), meaning)
-            continue
+            return
         relation = as_relation(meaning, step, path.position)
         target = find_target(schema, relation, step, path.position)
         branch = _enter(schema, node, meaning, relation)
         if rest:
             _add(schema, branch.node, target, path, rest)
+
+    meanings = find_meanings(schema, view, step.name, path.position, is_followed=bool(rest))
+    try_meanings(meanings, add_meaning)
 
 
 def _enter(schema: Schema, node: Node, meaning: Meaning, relation: Relation) -> Branch:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ftrackd.sandbox import errors
 from ftrackd.sandbox.query.errors import QueryAttributeError, QueryEntityTypeError, UnsupportedQueryError
@@ -11,6 +12,7 @@ from ftrackd.sandbox.query.tree import Path, Step
 from ftrackd.sandbox.schema.model import Attribute, Collection, EntityType, Reference, Schema
 
 Relation = Reference | Collection
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,27 @@ def find_meanings(
         relations = [meaning for meaning in found if isinstance(meaning.attribute, Reference | Collection)]
         return relations or found
     return found
+
+
+def try_meanings(meanings: Sequence[Meaning], attempt: Callable[[Meaning], _Result]) -> list[_Result]:
+    """Return what *attempt* makes of each meaning that leads on.
+
+    A path may go on for some subtypes alone (``parent.version`` of status changes of versions); rows of the
+    others do not match.
+
+    Raises:
+        QueryAttributeError: No meaning leads on; the error of the first.
+    """
+    results: list[_Result] = []
+    failure: QueryAttributeError | None = None
+    for meaning in meanings:
+        try:
+            results.append(attempt(meaning))
+        except QueryAttributeError as error:
+            failure = failure or error
+    if not results and failure is not None:
+        raise failure
+    return results
 
 
 def find_target(schema: Schema, relation: Relation, step: Step, position: int) -> EntityType:

@@ -125,6 +125,13 @@ def select_members(
     return statement.where(*limits, *conditions), key
 
 
+class _Parenthesised(Grouping[bool]):
+    """A group that stays one: a plain grouping is dissolved in a surrounding list of the same operator."""
+
+    inherit_cache = True
+    operator = None
+
+
 def all_of(conditions: list[Condition]) -> Condition:
     """Return the conjunction of *conditions*; true when there are none."""
     return _balance(conditions, sa.and_) if conditions else sa.true()
@@ -138,7 +145,7 @@ def any_of(conditions: list[Condition]) -> Condition:
 def _balance(conditions: list[Condition], combine: Any) -> Condition:
     while len(conditions) > _GROUP_WIDTH:
         conditions = [
-            Grouping(combine(*conditions[start : start + _GROUP_WIDTH]))
+            _Parenthesised(combine(*conditions[start : start + _GROUP_WIDTH]))
             for start in range(0, len(conditions), _GROUP_WIDTH)
         ]
     if len(conditions) == 1:
