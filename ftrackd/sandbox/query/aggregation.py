@@ -20,6 +20,7 @@ _FUNCTIONS: Final[dict[str, Any]] = {
     "min": sa.func.min,
     "max": sa.func.max,
 }
+_NUMERIC: Final = (ValueType.INTEGER, ValueType.NUMBER, ValueType.BOOLEAN, ValueType.VARIABLE)
 
 
 def execute_aggregate(
@@ -65,6 +66,10 @@ def execute_aggregate(
 
 def _aggregate(compiler: CriteriaCompiler, place: Place, projection: Aggregate) -> PathValue:
     value = compiler.value_at(projection.path, place)
+    if projection.function in ("sum", "avg") and value.value_type not in _NUMERIC:
+        raise UnsupportedQueryError(
+            f"'{projection.path}' is no number, so it has no {projection.function}", projection.path.position
+        )
     # A variable value aggregates as the number it is.
     aggregate: sa.ColumnElement[Any] = _FUNCTIONS[projection.function](value.terms[0])
     keeps_type = projection.function in ("min", "max") and len(value.terms) == 1

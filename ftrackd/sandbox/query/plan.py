@@ -93,8 +93,9 @@ def _enter(schema: Schema, node: Node, meaning: Meaning, relation: Relation) -> 
         branch = Branch(meaning, relation, _make_node(schema, schema[relation.target]))
         node.branches[key] = branch
         if isinstance(relation, Mapped):
-            for name in (relation.key_attribute, relation.value_attribute):
-                if name is not None and name in branch.node.entity_type.attributes:
+            target = branch.node.entity_type
+            for name in (*target.default_projections, relation.key_attribute, relation.value_attribute):
+                if name is not None:
                     _add_value(schema, branch.node, name)
     return branch
 
