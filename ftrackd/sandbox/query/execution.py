@@ -18,7 +18,7 @@ from ftrackd.sandbox.query.plan import Node, make_plan
 from ftrackd.sandbox.query.resolution import find_entity_type
 from ftrackd.sandbox.query.scope import Scope, type_conditions
 from ftrackd.sandbox.query.tree import Aggregate, Path, Query
-from ftrackd.sandbox.schema.model import EntityType, Schema
+from ftrackd.sandbox.schema.model import EntityType, Links, Schema
 
 #: How SQLite and PostgreSQL begin to say that a statement goes beyond their limits.
 _DATABASE_LIMITS: Final = (
@@ -48,7 +48,7 @@ class QueryAnswer:
 
 
 def execute(
-    connection: sa.Connection, schema: Schema, query: str | Query, *, server_url: str = ""
+    connection: sa.Connection, schema: Schema, query: str | Query, *, links: Links | None = None
 ) -> QueryAnswer:
     """Return the entities that *query* finds.
 
@@ -56,22 +56,22 @@ def execute(
         connection: To the store.
         schema: The store's current schema.
         query: Text, or a tree.
-        server_url: Address of this server without a trailing slash, for ``thumbnail_url`` and ``url``.
+        links: Makes the addresses in ``thumbnail_url`` and ``url``; without it they are null.
 
     Raises:
         QueryError: The query cannot be answered; names the position and the nearest names.
     """
     if isinstance(query, str):
-        return execute_tree(connection, schema, parse(query), query, server_url=server_url)
-    return execute_tree(connection, schema, query, None, server_url=server_url)
+        return execute_tree(connection, schema, parse(query), query, links=links)
+    return execute_tree(connection, schema, query, None, links=links)
 
 
 def execute_tree(
-    connection: sa.Connection, schema: Schema, query: Query, text: str | None, *, server_url: str
+    connection: sa.Connection, schema: Schema, query: Query, text: str | None, *, links: Links | None
 ) -> QueryAnswer:
     """Return what the tree of *text* finds; errors quote the text."""
     try:
-        return _execute(connection, schema, query, server_url)
+        return _execute(connection, schema, query, links)
     except QueryError as error:
         raise (error if text is None else error.with_text(text)) from None
     except RecursionError:
@@ -89,7 +89,7 @@ def load_entities(
     keys: Iterable[str | Sequence[str]],
     projections: Iterable[str] = (),
     *,
-    server_url: str = "",
+    links: Links | None = None,
 ) -> list[Entity]:
     """Return entities by primary key, in the order of *keys*; keys that do not exist are left out.
 
@@ -99,7 +99,7 @@ def load_entities(
         entity_type: Name of the type, or of one that it specialises.
         keys: Primary keys: a plain id, or values in the order of the type's primary key.
         projections: Paths as in ``select``; the primary key and what the type always projects are added.
-        server_url: As for :func:`execute`.
+        links: As for :func:`execute`.
 
     Raises:
         QueryError: A name is unknown.
@@ -109,7 +109,7 @@ def load_entities(
     if not wanted:
         return []
     node = make_plan(schema, found_type, [parse_path(text) for text in projections])
-    hydrator = Hydrator(connection, schema, dialect_of(connection), server_url)
+    hydrator = Hydrator(connection, schema, dialect_of(connection), links)
     scope = Scope(found_type)
     key_columns = found_type.key_columns(scope.source)
     if len(key_columns) == 1:
@@ -125,7 +125,7 @@ def load_entities(
     return [entity for entity in ordered if entity is not None]
 
 
-def _execute(connection: sa.Connection, schema: Schema, query: Query, server_url: str) -> QueryAnswer:
+def _execute(connection: sa.Connection, schema: Schema, query: Query, links: Links | None) -> QueryAnswer:
     entity_type = find_entity_type(schema, query.entity_type, query.position)
     dialect = dialect_of(connection)
     compiler = CriteriaCompiler(schema, dialect)
@@ -138,7 +138,7 @@ def _execute(connection: sa.Connection, schema: Schema, query: Query, server_url
     order = compiler.ordering(query.order_by, scope.place)
     statement = sa.select().select_from(scope.from_clause).where(*conditions).order_by(*order)
     statement = statement.limit(query.limit).offset(query.offset or None)
-    found = _read(Hydrator(connection, schema, dialect, server_url), node, scope, statement)
+    found = _read(Hydrator(connection, schema, dialect, links), node, scope, statement)
     return QueryAnswer([entity for _, entity in found], _next_offset(query, len(found)))
 
 

@@ -17,7 +17,7 @@ from ftrackd.sandbox.query.dialects import Dialect
 from ftrackd.sandbox.query.plan import Branch, Node
 from ftrackd.sandbox.query.resolution import Meaning
 from ftrackd.sandbox.query.scope import Scope, select_members
-from ftrackd.sandbox.schema.model import Collection, Computed, Reference, Scalar, Schema, ValueType
+from ftrackd.sandbox.schema.model import Collection, Computed, Links, Reference, Scalar, Schema, ValueType
 
 Entity: TypeAlias = dict[str, Any]
 Key: TypeAlias = tuple[Any, ...]
@@ -87,7 +87,7 @@ class Reader:
             convert = converter(attribute.value_type)
             present = attribute.present
             if present is not None:
-                convert = _presenter(present, hydrator.server_url)
+                convert = _presenter(present, hydrator.links)
             index = columns.add((meaning.owner.name, attribute.name), attribute.build(source))
             self._values.append((meaning, index, convert))
 
@@ -122,16 +122,16 @@ class Hydrator:
         connection: Where to read.
         schema: The entity types.
         dialect: Of the connection.
-        server_url: Address of this server without a trailing slash, for URLs in answers.
+        links: Makes the addresses of files in answers; without it they are null.
     """
 
     def __init__(
-        self, connection: sa.Connection, schema: Schema, dialect: Dialect, server_url: str = ""
+        self, connection: sa.Connection, schema: Schema, dialect: Dialect, links: Links | None = None
     ) -> None:
         self.connection = connection
         self.schema = schema
         self.dialect = dialect
-        self.server_url = server_url
+        self.links = links
 
     def complete(self, node: Node, reader: Reader, found: Sequence[tuple[Entity, Sequence[Any]]]) -> None:
         """Add to entities what their own rows do not hold: loaded values, references and collections."""
@@ -270,5 +270,5 @@ def converter(value_type: ValueType) -> _Convert | None:
             return None
 
 
-def _presenter(present: Callable[[Any, str], Any], server_url: str) -> _Convert:
-    return lambda value: present(value, server_url)
+def _presenter(present: Callable[[Any, Links | None], Any], links: Links | None) -> _Convert:
+    return lambda value: present(value, links)

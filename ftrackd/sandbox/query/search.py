@@ -14,7 +14,7 @@ from ftrackd.sandbox.query.execution import QueryAnswer, execute_tree
 from ftrackd.sandbox.query.parser import parse
 from ftrackd.sandbox.query.resolution import find_entity_type
 from ftrackd.sandbox.query.tree import And, Comparison, Criteria, Membership, Operator, Or, Path, Step, Value
-from ftrackd.sandbox.schema.model import EntityType, Schema
+from ftrackd.sandbox.schema.model import EntityType, Links, Schema
 
 #: Where names are looked for, as far as the type has them. A path counts by its first step.
 _NAMES: Final = (
@@ -50,7 +50,7 @@ def search(
     entity_type: str | None = None,
     context_id: str | None = None,
     object_type_ids: Sequence[str] | None = None,
-    server_url: str = "",
+    links: Links | None = None,
 ) -> QueryAnswer:
     """Return the entities that *expression* finds and that match all *terms*.
 
@@ -65,7 +65,7 @@ def search(
         entity_type: Narrows the type of the expression; it has to be that type or a subtype of it.
         context_id: Only what is in this context or below it, the context itself included.
         object_type_ids: Only contexts of these object types; ``None`` or empty for all.
-        server_url: Address of this server without a trailing slash.
+        links: As for :func:`execute`.
 
     Raises:
         QueryError: As for a query; also when the type has no names to search in.
@@ -89,7 +89,7 @@ def search(
     narrowed = dataclasses.replace(
         query, entity_type=found_type.name, criteria=_combine(And, criteria) if criteria else None
     )
-    return execute_tree(connection, schema, narrowed, expression, server_url=server_url)
+    return execute_tree(connection, schema, narrowed, expression, links=links)
 
 
 def _match_words(schema: Schema, entity_type: EntityType, words: Sequence[str]) -> list[Criteria]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from ftrackd.sandbox.schema.model import Links
 from ftrackd.sandbox.schema.tables import table
 
 _CHUNK: Final = 500
@@ -79,14 +80,14 @@ def thumbnail_component(source: sa.FromClause) -> sa.ColumnElement[Any]:
     return source.c.thumbnail_id if "thumbnail_id" in source.c else source.c.component_id
 
 
-def present_url(component_id: Any, address: str) -> Any:
+def present_url(component_id: Any, links: Links | None) -> Any:
     """Where the file of a component is downloaded."""
-    return {"url": f"{address}/component/get?id={component_id}"} if component_id else None
+    return {"url": links.download(component_id)} if component_id and links is not None else None
 
 
-def present_thumbnail_url(component_id: Any, address: str) -> Any:
+def present_thumbnail_url(component_id: Any, links: Links | None) -> Any:
     """Where a thumbnail is downloaded."""
-    return {"url": f"{address}/component/thumbnail?id={component_id}"} if component_id else None
+    return {"url": links.thumbnail(component_id)} if component_id and links is not None else None
 
 
 def load_link(
@@ -161,7 +162,10 @@ def _group_links(connection: sa.Connection, ids: Sequence[str]) -> dict[str, lis
 
 #: SQL of computed scalars, and how the answer shows it where that differs.
 BUILDERS: Final[
-    Mapping[str, tuple[Callable[[sa.FromClause], sa.ColumnElement[Any]], Callable[[Any, str], Any] | None]]
+    Mapping[
+        str,
+        tuple[Callable[[sa.FromClause], sa.ColumnElement[Any]], Callable[[Any, Links | None], Any] | None],
+    ]
 ] = {
     "time_logged": (time_logged, None),
     "bid_time_logged_difference": (bid_time_logged_difference, None),

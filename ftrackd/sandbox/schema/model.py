@@ -22,7 +22,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
 
@@ -39,6 +39,16 @@ class ValueType(enum.StrEnum):
     DATETIME = "datetime"
     VARIABLE = "variable"
     OBJECT = "object"
+
+
+class Links(Protocol):
+    """Makes the addresses under which the client that asks can fetch files."""
+
+    def download(self, component_id: str) -> str:
+        """Return where the bytes of a component are fetched."""
+
+    def thumbnail(self, component_id: str) -> str:
+        """Return where the picture of a component is fetched."""
 
 
 class NoDefault(enum.Enum):
@@ -165,9 +175,8 @@ class Computed(Attribute):
     build: Callable[[sa.FromClause], sa.ColumnElement[Any]] | None = None
     #: Values for many entities at once, ``id -> value``, for what SQL cannot say (``link``).
     load: Callable[[sa.Connection, Sequence[str]], Mapping[str, Any]] | None = None
-    #: Turns the value of *build* into the value of the answer; its second argument is the address of this
-    #: server without a trailing slash (``thumbnail_url``, ``url``).
-    present: Callable[[Any, str], Any] | None = None
+    #: Turns the value of *build* into the value of the answer (``thumbnail_url``, ``url``).
+    present: Callable[[Any, Links | None], Any] | None = None
 
     @property
     def is_filterable(self) -> bool:

@@ -14,6 +14,16 @@ from . import world
 Ask = Callable[[str], list[dict[str, Any]]]
 
 
+class PlainLinks:
+    """Addresses without a signature."""
+
+    def download(self, component_id: str) -> str:
+        return f"http://server/component/get?id={component_id}"
+
+    def thumbnail(self, component_id: str) -> str:
+        return f"http://server/component/thumbnail?id={component_id}"
+
+
 @pytest.fixture(scope="session")
 def schema() -> Schema:
     return world.make_schema()
@@ -32,4 +42,4 @@ def connection() -> Iterator[sa.Connection]:
 @pytest.fixture
 def ask(connection: sa.Connection, schema: Schema) -> Ask:
     """Returns the rows of a query."""
-    return lambda text: execute(connection, schema, text, server_url="http://server").rows
+    return lambda text: execute(connection, schema, text, links=PlainLinks()).rows
