@@ -1,0 +1,178 @@
+"""Files that appear under their name only when they are complete.
+
+What is written goes to a hidden file beside the final one and takes its name when closed. The hidden
+file has the same name on every attempt and is locked by its writer, so that a transfer which follows a
+killed one takes over what that left behind instead of adding to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import stat
+import sys
+import uuid
+import warnings
+from typing import Any, Final
+
+from ftrackd.api import symbol
+from ftrackd.api.data import FileWrapper
+
+if sys.platform != "win32":
+    import fcntl
+
+#: How the names of files that are still being written end.
+PARTIAL_SUFFIX: Final = ".ftrackd-partial"
+
+#: Most file systems allow names of 255 bytes; longer partial names are shortened by hashing.
+_NAME_LIMIT_BYTES: Final = 255
+
+#: Whole chunks of zeros become holes, so that sparse files stay sparse. Compared as bytes: one memcmp.
+_ZEROS: Final = bytes(symbol.CHUNK_SIZE)
+
+
+def is_partial(name: str) -> bool:
+    """Return whether *name* is that of a file which is still being written, or was when its writer died."""
+    return name.startswith(".") and name.endswith(PARTIAL_SUFFIX)
+
+
+class AtomicFile(FileWrapper):
+    """Data written under a hidden name, and renamed to its own when closed.
+
+    Dropped without being closed it is closed, as files in Python are, with a ``ResourceWarning``.
+    """
+
+    def __init__(self, path: str, mode: str = "wb") -> None:
+        """Start writing the file at *path*; raises ``OSError``.
+
+        A symbolic link is followed, so that it is its target that gets replaced.
+        """
+        self.path = os.path.realpath(path)
+        self._end = 0
+        _refuse_what_open_would_refuse(self.path)
+        self._partial_path, descriptor = _open_partial(self.path)
+        try:
+            super().__init__(os.fdopen(descriptor, mode))
+        except BaseException:
+            os.close(descriptor)
+            os.unlink(self._partial_path)
+            raise
+
+    def __del__(self) -> None:
+        if self.closed or not hasattr(self, "wrapped_file"):
+            return
+        warnings.warn(f"unclosed file {self.path!r}", ResourceWarning, source=self, stacklevel=2)
+        self.close()
+
+    def write(self, content: Any) -> None:
+        """Write *content*; a whole chunk of zeros becomes a hole in the file."""
+        if content == _ZEROS:
+            self.seek(len(content), os.SEEK_CUR)
+            self._end = max(self._end, self.tell())
+        else:
+            super().write(content)
+
+    def close(self) -> None:
+        """Publish the file under its own name.
+
+        It is on the disk before it has its name: a registered component must not turn out to be empty
+        after a power failure. Raises ``OSError``, and then leaves nothing behind.
+        """
+        if self.closed:
+            return
+        self.closed = True
+        try:
+            self.wrapped_file.flush()
+            descriptor = self.wrapped_file.fileno()
+            if os.fstat(descriptor).st_size < self._end:
+                os.ftruncate(descriptor, self._end)
+            with contextlib.suppress(FileNotFoundError):
+                os.chmod(self._partial_path, stat.S_IMODE(os.stat(self.path).st_mode))
+            os.fsync(descriptor)
+            os.replace(self._partial_path, self.path)
+        except BaseException:
+            self._abandon()
+            raise
+        self.wrapped_file.close()
+
+    def discard(self) -> None:
+        """Drop what was written."""
+        if not self.closed:
+            self.closed = True
+            self._abandon()
+
+    def _abandon(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._partial_path)
+        # Closing flushes, and on a full disk fails again; the data is dropped anyway.
+        with contextlib.suppress(OSError):
+            self.wrapped_file.close()
+
+
+def _refuse_what_open_would_refuse(path: str) -> None:
+    """Raise for a target that could be renamed over but not opened for writing."""
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if os.path.exists(path) and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+
+def _partial_paths(path: str) -> tuple[str, str]:
+    """Return names to write under: one that every attempt tries first, and one of this attempt alone."""
+    folder, name = os.path.split(path)
+    longest = _NAME_LIMIT_BYTES - len(PARTIAL_SUFFIX) - 10
+    if len(os.fsencode(name)) > longest:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    unique_name = f"{name}.{uuid.uuid4().hex[:8]}"
+    return (
+        os.path.join(folder, f".{name}{PARTIAL_SUFFIX}"),
+        os.path.join(folder, f".{unique_name}{PARTIAL_SUFFIX}"),
+    )
+
+
+def _open_partial(path: str) -> tuple[str, int]:
+    """Return the name and descriptor of an empty file that this writer alone uses."""
+    # O_NOFOLLOW: a link planted under the predictable name must not lead out of the location.
+    optional = ("O_CLOEXEC", "O_BINARY", "O_NOFOLLOW")
+    flags = os.O_RDWR | os.O_CREAT | sum(getattr(os, name, 0) for name in optional)
+    shared, unique = _partial_paths(path)
+    descriptor = os.open(shared, flags, 0o666)
+    if _lock(descriptor, shared):
+        os.ftruncate(descriptor, 0)
+        return shared, descriptor
+    os.close(descriptor)
+    return unique, os.open(unique, flags | os.O_EXCL, 0o666)
+
+
+def _lock(descriptor: int, path: str) -> bool:
+    """Return whether this writer now owns *path*; not when another has it or locks are not supported."""
+    if sys.platform == "win32":
+        # No advisory locks of this kind: every attempt gets its own name.
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        named = os.stat(path)
+    except OSError:
+        return False
+    # Between opening and locking, the writer before may have renamed the file to its final name.
+    opened = os.fstat(descriptor)
+    return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
+
+
+def remove_abandoned_partials(folder: str) -> bool:
+    """Remove what dead writers left in *folder*; return whether anything was removed."""
+    removed = False
+    for name in os.listdir(folder):
+        if not is_partial(name):
+            continue
+        path = os.path.join(folder, name)
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            if _lock(descriptor, path):
+                os.unlink(path)
+                removed = True
+        finally:
+            os.close(descriptor)
+    return removed

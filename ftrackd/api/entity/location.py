@@ -1,0 +1,490 @@
+"""Locations: where the data of components is."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ftrackd.api import _transfer, symbol
+from ftrackd.api.entity import _location_query
+from ftrackd.api.entity.base import Entity, _EntityBase
+from ftrackd.api.event.base import Event
+from ftrackd.api.exception import (
+    AccessorParentResourceNotFoundError,
+    AccessorResourceNotFoundError,
+    AccessorUnsupportedOperationError,
+    ComponentInLocationError,
+    ComponentNotInLocationError,
+    LocationError,
+)
+from ftrackd.api.logging import LazyLogMessage as L
+
+if TYPE_CHECKING:
+    from ftrackd.api.accessor.base import Accessor
+    from ftrackd.api.resource_identifier_transformer.base import ResourceIdentifierTransformer
+    from ftrackd.api.structure.base import Structure
+
+
+class Location(Entity):
+    """A storage of components.
+
+    Plugins give a location its :attr:`accessor`, :attr:`structure` and, if need be,
+    :attr:`resource_identifier_transformer`. All are ``symbol.NOT_SET``, which is falsy, until then.
+    """
+
+    #: Decides the resource identifiers of components that are added.
+    structure: Structure | symbol.Symbol = symbol.NOT_SET
+
+    #: Translates resource identifiers to what is stored on the server and back.
+    resource_identifier_transformer: ResourceIdentifierTransformer | symbol.Symbol = symbol.NOT_SET
+
+    #: Of several locations the one with the lowest number is picked.
+    priority: int = 95
+
+    _accessor: Accessor | symbol.Symbol = symbol.NOT_SET
+
+    @property
+    def accessor(self) -> Accessor | symbol.Symbol:
+        """How the data is reached; ``symbol.NOT_SET`` in a location that this session cannot reach."""
+        return self._accessor
+
+    @accessor.setter
+    def accessor(self, accessor: Accessor | symbol.Symbol) -> None:
+        self._accessor = accessor
+        if accessor:
+            # What a plugin configured outlasts the identity map, which a reset empties.
+            self.session.remember_configured_location(self)
+
+    def __str__(self) -> str:
+        """Return the representation with the name, if that is known without asking."""
+        representation = super().__str__()
+        with self.session.auto_populating(False):
+            name = self["name"]
+        if name is symbol.NOT_SET:
+            return representation
+        return representation.replace("(", f'("{name}", ', 1)
+
+    def add_component(
+        self,
+        component: Entity,
+        source: Any,
+        recursive: bool = True,
+        *,
+        on_progress: _transfer.OnProgress | None = None,
+    ) -> None:
+        """Add *component* with its data, taken from the location *source*; see :meth:`add_components`."""
+        self.add_components([component], [source], recursive=recursive, on_progress=on_progress)
+
+    def add_components(
+        self,
+        components: Sequence[Entity],
+        sources: Any,
+        recursive: bool = True,
+        _depth: int = 0,
+        *,
+        on_progress: _transfer.OnProgress | None = None,
+    ) -> None:
+        """Add *components* with their data.
+
+        All are copied first and then registered in one commit of the session, followed by one
+        ``ftrack.location.component-added`` event each. When anything fails nothing is registered; adding
+        them again takes over the data that had been copied completely.
+
+        Args:
+            components: The components; nothing happens without any.
+            sources: The location to take all of them from, or one for each.
+            recursive: Whether the members of containers are added too. Members that the location has
+                already are left alone.
+            on_progress: Called with the bytes done and the bytes expected in all, from this thread: at
+                the beginning, after every chunk and at the end. An error it raises ends the transfer.
+
+        Raises:
+            ValueError: There are neither one nor as many sources as components.
+            ComponentInLocationError: Some of *components* are in this location; nothing was copied.
+            LocationError: The location is not configured, or the transfer failed.
+                ``details["transferred"]`` then lists ``(component, resource identifier)`` for the data
+                that was copied completely.
+        """
+        pairs = _pair_with_sources(components, sources)
+        if not pairs:
+            return
+        structure: Structure = _transfer.require(self, "structure")
+        present = self._find_present([component for component, _ in pairs])
+        if present:
+            raise ComponentInLocationError(present, self)
+        if recursive:
+            pairs = self._with_members(pairs)
+        transferred: list[tuple[Entity, str]] = []
+        transfer = _transfer.Transfer(pairs, on_progress)
+        with transfer.running():
+            for component, source in pairs:
+                try:
+                    with transfer.component(component):
+                        context = self._get_context(component, source)
+                        identifier = structure.get_resource_identifier(component, context)
+                        self._add_data(component, identifier, source)
+                # Structures and accessors are plugins' code, which may raise anything.
+                except Exception as error:
+                    raise _transfer_error(self, component, error, transferred) from error
+                transferred.append((component, identifier))
+        self._register(transferred)
+        for component, _ in transferred:
+            self._publish(symbol.COMPONENT_ADDED_TO_LOCATION_TOPIC, component)
+
+    def remove_component(self, component: Entity, recursive: bool = True) -> None:
+        """Remove *component* and its data; see :meth:`remove_components`."""
+        self.remove_components([component], recursive=recursive)
+
+    def remove_components(self, components: Sequence[Entity], recursive: bool = True) -> None:
+        """Remove *components* and their data.
+
+        Each gets one ``ftrack.location.component-removed`` event. When removing data fails, what was
+        removed before is no longer registered and the rest still is. Data that is missing already is no
+        error.
+
+        Args:
+            components: The components; nothing happens without any.
+            recursive: Whether the members of containers that are in this location are removed too.
+
+        Raises:
+            ComponentNotInLocationError: Some of *components* are not in this location; nothing was removed.
+            AccessorError: Removing data failed.
+        """
+        if not components:
+            return
+        # Before anything is removed, all must be known to be here.
+        self._get_resource_identifiers(components)
+        pairs: list[tuple[Entity, Any]] = [(component, None) for component in components]
+        if recursive:
+            pairs = self._with_members(pairs, present=True)
+        removed: list[Entity] = []
+        try:
+            with _transfer.Transfer([(component, self) for component, _ in pairs]).running():
+                for component, _ in pairs:
+                    self._remove_data(component)
+                    removed.append(component)
+        finally:
+            if removed:
+                self._deregister_components_in_location(removed)
+                for component in removed:
+                    self._publish(symbol.COMPONENT_REMOVED_FROM_LOCATION_TOPIC, component)
+
+    def get_component_availability(self, component: Entity) -> float:
+        """Return how much of *component* is here, in percent."""
+        return self.get_component_availabilities([component])[0]
+
+    def get_component_availabilities(self, components: Sequence[Entity]) -> list[float]:
+        """Return how much of each of *components* is here, in percent."""
+        availabilities = self.session.get_component_availabilities(components, locations=[self])
+        return [availability[self["id"]] for availability in availabilities]
+
+    def get_resource_identifier(self, component: Entity) -> str:
+        """Return the resource identifier of *component*; raises ``ComponentNotInLocationError``."""
+        return self.get_resource_identifiers([component])[0]
+
+    def get_resource_identifiers(self, components: Sequence[Entity]) -> list[str]:
+        """Return the resource identifiers of *components*, in their order.
+
+        Raises ``ComponentNotInLocationError`` with all the missing ones.
+        """
+        return self._get_resource_identifiers(components)
+
+    def get_filesystem_path(self, component: Entity) -> str:
+        """Return the path of *component* on this machine; see :meth:`get_filesystem_paths`."""
+        return self.get_filesystem_paths([component])[0]
+
+    def get_filesystem_paths(self, components: Sequence[Entity]) -> list[str]:
+        """Return the paths of *components* on this machine.
+
+        Raises ``ComponentNotInLocationError``, ``LocationError`` when no accessor is configured and
+        ``AccessorError`` when the storage has no paths.
+        """
+        identifiers = self.get_resource_identifiers(components)
+        accessor: Accessor = _transfer.require(self, "accessor")
+        return [accessor.get_filesystem_path(identifier) for identifier in identifiers]
+
+    def get_url(self, component: Entity) -> str:
+        """Return the URL of *component*.
+
+        Raises ``ComponentNotInLocationError``, ``LocationError`` when no accessor is configured and
+        ``AccessorUnsupportedOperationError`` when the storage has no URLs.
+        """
+        identifier = self.get_resource_identifier(component)
+        accessor: Accessor = _transfer.require(self, "accessor")
+        return accessor.get_url(identifier)
+
+    def _get_context(self, component: Entity, source: Any) -> dict[str, Any]:
+        """Return what the structure may know about *component*: its identifier at *source*."""
+        context: dict[str, Any] = {}
+        if source:
+            with contextlib.suppress(ComponentNotInLocationError):
+                context["source_resource_identifier"] = _transfer.get_source_identifier(component, source)
+        return context
+
+    def _add_data(self, component: Entity, resource_identifier: str, source: Any) -> None:
+        """Copy the data of *component* from *source* to *resource_identifier*.
+
+        A sequence has no data besides its members'. Raises ``LocationError`` when there is other data.
+        """
+        accessor: Accessor = _transfer.require(self, "accessor")
+        self.logger.debug(
+            L("Adding data of component {0!r} from source {1} to location {2}.", component, source, self)
+        )
+        if _transfer.is_container(component):
+            if component.entity_type != "SequenceComponent":
+                accessor.make_container(resource_identifier)
+            return
+        # Directly in the prefix, or in a storage that knows no containers, there is nothing to make.
+        with contextlib.suppress(
+            AccessorParentResourceNotFoundError, AccessorUnsupportedOperationError, NotImplementedError
+        ):
+            accessor.make_container(accessor.get_container(resource_identifier))
+        source_identifier = _transfer.get_source_identifier(component, source)
+        origin = (_transfer.require(source, "accessor"), source_identifier)
+        target = (accessor, resource_identifier)
+        if not accessor.exists(resource_identifier):
+            _transfer.copy_data(origin, target)
+            return
+        stored = self._encode_resource_identifier(component, resource_identifier)
+        holders = _location_query.find_identifier_holders(self, stored)
+        # What an interrupted transfer copied completely is taken over; nothing is ever overwritten.
+        if holders or not _transfer.has_same_data(origin, target):
+            raise _occupied_error(resource_identifier, holders)
+
+    def _remove_data(self, component: Entity) -> None:
+        """Remove the data of *component*; data that is gone already is no error."""
+        identifier = _transfer.get_source_identifier(component, self)
+        accessor: Accessor = _transfer.require(self, "accessor")
+        try:
+            accessor.remove(identifier)
+        except AccessorResourceNotFoundError:
+            # A sequence has none besides its members', and a removal that was killed may have got this far.
+            if component.entity_type != "SequenceComponent":
+                self.logger.warning(L("The data of {0!r} was missing in location {1}.", component, self))
+
+    def _register_components_in_location(
+        self, components: Sequence[Entity], resource_identifiers: Sequence[str]
+    ) -> None:
+        """Record on the server that *components* are here, all or none."""
+        rows = []
+        try:
+            for component, identifier in zip(components, resource_identifiers, strict=True):
+                rows.append(self._register_component_in_location(component, identifier))
+            self.session.commit()
+        except BaseException:
+            # Else the next commit, whoever makes it, would register what this call reports as failed.
+            for row in rows:
+                if row is not None:
+                    self.session.delete(row)
+            raise
+
+    def _register_component_in_location(self, component: Entity, resource_identifier: str) -> Entity | None:
+        """Create the record that *component* is here, to be committed."""
+        row: Entity = self.session.create(
+            "ComponentLocation",
+            {"component": component, "location": self, "resource_identifier": resource_identifier},
+        )
+        return row
+
+    def _deregister_components_in_location(self, components: Sequence[Entity]) -> None:
+        """Remove the records that *components* are here."""
+        if type(self)._deregister_component_in_location is not Location._deregister_component_in_location:
+            for component in components:
+                self._deregister_component_in_location(component)
+            return
+        for row in _location_query.find_component_locations(self, components):
+            self.session.delete(row)
+        self.session.commit()
+
+    def _deregister_component_in_location(self, component: Entity) -> None:
+        """Remove the record that *component* is here; where this is overridden it is called for each."""
+        self._deregister_components_in_location([component])
+
+    def _get_resource_identifiers(self, components: Sequence[Entity]) -> list[str]:
+        """Return the identifiers of *components*; raises ``ComponentNotInLocationError``."""
+        stored = _location_query.find_resource_identifiers(self, components)
+        missing = [component for component in components if component["id"] not in stored]
+        if missing:
+            raise ComponentNotInLocationError(missing, self)
+        identifiers = [stored[component["id"]] for component in components]
+        transformer: Any = self.resource_identifier_transformer
+        if not transformer:
+            return identifiers
+        return [
+            transformer.decode(identifier, context={"component": component})
+            for component, identifier in zip(components, identifiers, strict=True)
+        ]
+
+    def _encode_resource_identifier(self, component: Entity, resource_identifier: str) -> str:
+        transformer: Any = self.resource_identifier_transformer
+        if not transformer:
+            return resource_identifier
+        encoded: str = transformer.encode(resource_identifier, context={"component": component})
+        return encoded
+
+    def _with_members(
+        self, pairs: Sequence[tuple[Entity, Any]], *, present: bool = False
+    ) -> list[tuple[Entity, Any]]:
+        """Return *pairs* of component and source with the members of containers, each before its container.
+
+        Of the members only those that are not here yet, or with *present* only those that are here.
+        """
+        flat = _transfer.flatten(pairs, self.session)
+        asked_for = {component["id"] for component, _ in pairs}
+        members = [component for component, _ in flat if component["id"] not in asked_for]
+        members_here = {component["id"] for component in self._find_present(members)}
+        return [
+            (component, source)
+            for component, source in flat
+            if component["id"] in asked_for or (component["id"] in members_here) is present
+        ]
+
+    def _find_present(self, components: list[Entity]) -> list[Entity]:
+        """Return those of *components* that are in this location."""
+        if not components:
+            return []
+        try:
+            self._get_resource_identifiers(components)
+        except ComponentNotInLocationError as error:
+            missing = {component["id"] for component in error.details["components"]}
+            return [component for component in components if component["id"] not in missing]
+        return components
+
+    def _register(self, transferred: Sequence[tuple[Entity, str]]) -> None:
+        components = [component for component, _ in transferred]
+        try:
+            identifiers = [self._encode_resource_identifier(*pair) for pair in transferred]
+            self._register_components_in_location(components, identifiers)
+        # The server, the network, or a plugin's transformer or overridden method.
+        except Exception as error:
+            raise LocationError(
+                "Registering {count} components in location {location} failed: {error}\n"
+                "Their data is complete and is taken over when they are added again.",
+                details={
+                    "count": len(components),
+                    "location": self,
+                    "error": error,
+                    "transferred": list(transferred),
+                },
+            ) from error
+
+    def _publish(self, topic: str, component: Entity) -> None:
+        data = {"component_id": component["id"], "location_id": self["id"]}
+        self.session.event_hub.publish(Event(topic=topic, data=data), on_error="ignore")
+
+
+def _pair_with_sources(components: Sequence[Entity], sources: Any) -> list[tuple[Entity, Any]]:
+    # An entity is a mapping and a path is text: both are one source.
+    many = isinstance(sources, Sequence) and not isinstance(sources, str)
+    listed = list(sources) if many else [sources]
+    if len(listed) == 1:
+        listed *= len(components)
+    if len(listed) != len(components):
+        raise ValueError(
+            f"There must be one source for all components or one for each of the {len(components)}, "
+            f"not {len(listed)}."
+        )
+    return list(zip(components, listed, strict=True))
+
+
+def _transfer_error(
+    location: Location, component: Entity, error: Exception, transferred: list[tuple[Entity, str]]
+) -> LocationError:
+    return LocationError(
+        "Failed to transfer component {component} to location {location}: {error}\n"
+        "Nothing was registered. The data of {count} components was copied completely before and is taken "
+        "over when they are added again.",
+        details={
+            "component": component,
+            "location": location,
+            "error": error,
+            "transferred": transferred,
+            "count": len(transferred),
+        },
+    )
+
+
+def _occupied_error(resource_identifier: str, holders: Sequence[str]) -> LocationError:
+    occupant = f"the data of component {holders[0]}" if holders else "other data, which no component has,"
+    return LocationError(
+        "Cannot add the component: {occupant} is at {resource_identifier} and would be lost. "
+        "Remove it, or use a structure that gives every component its own identifier.",
+        details={"occupant": occupant, "resource_identifier": resource_identifier},
+    )
+
+
+class MemoryLocationMixin(_EntityBase):
+    """Keeps in memory, instead of on the server, which components are here."""
+
+    __slots__ = ()
+
+    #: How many registrations of earlier calls are kept: a service may make components for months.
+    registration_limit: ClassVar[int] = 100_000
+
+    @property
+    def _registrations(self) -> dict[str, str]:
+        # Mixed into instances that exist already, so that there is no constructor to make this in.
+        registrations: dict[str, str] = self.__dict__.setdefault("_registered_identifiers", {})
+        return registrations
+
+    def _register_components_in_location(
+        self, components: Sequence[Entity], resource_identifiers: Sequence[str]
+    ) -> None:
+        registrations = self._registrations
+        while len(registrations) > self.registration_limit:
+            del registrations[next(iter(registrations))]
+        for component, identifier in zip(components, resource_identifiers, strict=True):
+            self._register_component_in_location(component, identifier)
+
+    def _register_component_in_location(self, component: Entity, resource_identifier: str) -> None:
+        # Taken out first, so that the oldest registration is always the first one.
+        self._registrations.pop(component["id"], None)
+        self._registrations[component["id"]] = resource_identifier
+
+    def _deregister_component_in_location(self, component: Entity) -> None:
+        self._registrations.pop(component["id"], None)
+
+    def _get_resource_identifiers(self, components: Sequence[Entity]) -> list[str]:
+        registrations = self._registrations
+        missing = [component for component in components if component["id"] not in registrations]
+        if missing:
+            raise ComponentNotInLocationError(missing, self)
+        return [registrations[component["id"]] for component in components]
+
+
+class UnmanagedLocationMixin(_EntityBase):
+    """Leaves data where it is."""
+
+    __slots__ = ()
+
+    def _add_data(self, component: Entity, resource_identifier: str, source: Any) -> None:
+        """Do nothing: the data is somebody else's."""
+
+    def _remove_data(self, component: Entity) -> None:
+        """Do nothing: the data is somebody else's."""
+
+
+class OriginLocationMixin(MemoryLocationMixin, UnmanagedLocationMixin):
+    """Where data is before it comes into a location; the source of a component is its path."""
+
+    __slots__ = ()
+
+    def _get_context(self, component: Entity, source: Any) -> dict[str, Any]:
+        return {"source_resource_identifier": source}
+
+
+class ServerLocationMixin(_EntityBase):
+    """The location on the ftrack server."""
+
+    __slots__ = ()
+
+    def get_thumbnail_url(self, component: Entity, size: int | None = None) -> str:
+        """Return the URL of a picture of *component*, at most *size* pixels wide and high.
+
+        It holds the API key of the session: hand it to programs, do not log or store it.
+        """
+        location: Any = self
+        identifier = location.get_resource_identifier(component)
+        url: str = _transfer.require(location, "accessor").get_thumbnail_url(identifier, size)
+        return url

@@ -1,0 +1,1 @@
+"""Resource identifier transformers: what is stored on the server instead of a location's own identifiers."""
