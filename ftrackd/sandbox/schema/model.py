@@ -258,6 +258,11 @@ class EntityType:
     #: Whether ``type: object`` stands in the JSON; ``SplitTaskPart`` alone comes without.
     states_type: bool = True
 
+    @property
+    def table_name(self) -> str:
+        """Name of the table, or of the subquery that stands for one."""
+        return str(getattr(self.table, "name", ""))
+
     def attribute(self, name: str) -> Attribute:
         """The attribute called *name*; raises :class:`UnknownAttributeError`."""
         try:

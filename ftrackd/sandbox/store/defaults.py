@@ -1,0 +1,252 @@
+"""What the server supplies when an entity is created, and what follows from a change.
+
+Clients leave out most of what the schema calls required: status, type, priority, project, dates and authors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+
+from ftrackd.sandbox.errors import ValidationError
+from ftrackd.sandbox.schema import EntityType, Scalar, ValueType, table
+from ftrackd.sandbox.schema.build import NO_PRIORITY_ID
+
+if TYPE_CHECKING:
+    from ftrackd.sandbox.store.transaction import Transaction
+
+REVIEW_SESSION_DAYS: Final = 30
+#: Filled with the acting user when not given.
+_AUTHORS: Final = frozenset(["created_by_id", "user_id"])
+#: Tables whose ``user_id`` is an assignment and not an author.
+_NOT_AUTHORED: Final = frozenset(
+    ["manager", "membership", "user_security_role", "user_application_state", "user_session", "user_view"]
+)
+#: Filled with the time of the transaction when not given.
+_MOMENTS: Final = frozenset(["created_at", "date", "start", "thread_activity", "creation_time"])
+_NEUTRAL: Final[Mapping[ValueType, Any]] = {
+    ValueType.BOOLEAN: False,
+    ValueType.NUMBER: 0.0,
+    ValueType.INTEGER: 0,
+    ValueType.STRING: "",
+}
+
+Values = dict[str, Any]
+
+
+def fill(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
+    """Complete *values* (columns) of an entity that is about to be created.
+
+    Raises :class:`ValidationError` when something is missing that cannot be supplied.
+    """
+    supply = _SUPPLY.get(entity_type.root)
+    if supply is not None:
+        supply(transaction, entity_type, values)
+    _fill_common(transaction, entity_type, values)
+    missing = []
+    for attribute in entity_type.attributes.values():
+        if not (isinstance(attribute, Scalar) and attribute.is_required):
+            continue
+        if values.get(attribute.column) is not None:
+            continue
+        if attribute.foreign_key is not None or attribute.name in entity_type.primary_key:
+            missing.append(attribute.name)
+        elif attribute.value_type is ValueType.DATETIME:
+            values[attribute.column] = transaction.now
+        elif attribute.value_type in _NEUTRAL:
+            values[attribute.column] = _NEUTRAL[attribute.value_type]
+    if missing:
+        raise ValidationError(f"{entity_type.name} cannot be created without {', '.join(missing)}.")
+
+
+def _fill_common(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
+    columns = entity_type.table.c
+    name = entity_type.table_name
+    user_id = transaction.actor.user_id if transaction.actor is not None else None
+    for attribute in entity_type.attributes.values():
+        if not isinstance(attribute, Scalar) or values.get(attribute.column) is not None:
+            continue
+        if attribute.name in _AUTHORS and not (name in _NOT_AUTHORED and attribute.name == "user_id"):
+            values[attribute.column] = user_id
+        elif attribute.name in _MOMENTS and attribute.value_type is ValueType.DATETIME:
+            values[attribute.column] = transaction.now
+        elif attribute.name == "is_active":
+            values[attribute.column] = True
+    if values.get("project_id") is None and "project_id" in columns and entity_type.root != "Context":
+        values["project_id"] = _project_from_above(transaction, name, values)
+
+
+def _project_from_above(transaction: Transaction, name: str, values: Values) -> str | None:
+    if name == "asset" and values.get("context_id"):
+        return transaction.rows.project_of(values["context_id"])
+    if name == "asset_version" and values.get("asset_id"):
+        asset = transaction.rows.by_id("asset", values["asset_id"])
+        return asset["project_id"] if asset is not None else None
+    if name == "note" and values.get("parent_id"):
+        return note_project(transaction, values)
+    return None
+
+
+def note_project(transaction: Transaction, values: Mapping[str, Any]) -> str | None:
+    """Id of the project of what a note is about."""
+    found = transaction.rows.find(values["parent_id"], values.get("parent_type"))
+    if found is None:
+        return None
+    entity_type, row = found
+    if entity_type.root == "Context":
+        return transaction.rows.project_of(row["id"])
+    if "project_id" in row and row["project_id"] is not None:
+        project_id: str = row["project_id"]
+        return project_id
+    way = transaction.rows.way_up(entity_type, row, row["id"])
+    return way[-1]["entityId"] if way[-1]["entityType"] == "show" else None
+
+
+def _project(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
+    if values.get("parent_id") is not None:
+        raise ValidationError("A Project has no parent.")
+    values["context_type"] = "show"
+    values["project_id"] = values["id"]
+    values.setdefault("object_type_id", None)
+    if values.get("status") in (None, ""):
+        values["status"] = "active"
+    if not values.get("full_name"):
+        values["full_name"] = values.get("name")
+    if values.get("project_schema_id") is None:
+        values["project_schema_id"] = transaction.first_id("project_schema", "name")
+
+
+def _context(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
+    if entity_type.name == "Project":
+        _project(transaction, entity_type, values)
+    else:
+        _typed_context(transaction, entity_type, values)
+
+
+def _typed_context(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
+    values["context_type"] = "task"
+    values["object_type_id"] = entity_type.object_type_id
+    parent_id = values.get("parent_id") or values.get("project_id")
+    if parent_id is None:
+        raise ValidationError(
+            f"{entity_type.name} {values.get('name')!r} cannot be created without parent: "
+            "give parent (or parent_id), or project_id to put it below the project."
+        )
+    values["parent_id"] = parent_id
+    project_id = transaction.rows.project_of(parent_id)
+    if project_id is None:
+        raise transaction.missing_reference(entity_type.name, "parent_id", parent_id)
+    values["project_id"] = project_id
+    choices = transaction.workflow(project_id)
+    if values.get("type_id") is None:
+        values["type_id"] = choices.first_type(entity_type.object_type_id)
+    if values.get("status_id") is None:
+        values["status_id"] = choices.first_status(entity_type.object_type_id, values["type_id"])
+    if values.get("priority_id") is None:
+        values["priority_id"] = NO_PRIORITY_ID if choices.has_neutral_priority else choices.first_priority
+    for name in ("bid", "sort"):
+        if values.get(name) is None:
+            values[name] = 0.0
+
+
+def _asset(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
+    if values.get("type_id") is None:
+        values["type_id"] = transaction.first_id("asset_type", "name")
+    if values.get("name") is None:
+        values["name"] = ""
+
+
+def _asset_version(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
+    asset_id = values.get("asset_id")
+    if values.get("version") is None and asset_id is not None:
+        version = table("asset_version")
+        newest = transaction.connection.execute(
+            sa.select(sa.func.max(version.c.version)).where(version.c.asset_id == asset_id)
+        ).scalar()
+        values["version"] = (newest or 0) + 1
+    if values.get("project_id") is None:
+        values["project_id"] = _project_from_above(transaction, "asset_version", values)
+    if values.get("status_id") is None:
+        values["status_id"] = transaction.workflow(values["project_id"]).first_version_status
+
+
+def _component(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
+    if values.get("file_type") and not str(values["file_type"]).startswith("."):
+        values["file_type"] = f".{values['file_type']}"
+
+
+def _user(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
+    if entity_type.name == "User":
+        if not values.get("username"):
+            values["username"] = f"user-{values['id'][:8]}"
+        if values.get("user_type_id") is None:
+            values["user_type_id"] = transaction.first_id("user_type", "name")
+
+
+def _note(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
+    if values.get("in_reply_to_id") is not None and values.get("parent_id") is None:
+        thread = transaction.rows.by_id("note", values["in_reply_to_id"])
+        if thread is not None:
+            for name in ("parent_id", "parent_type", "project_id"):
+                values[name] = thread[name]
+    values.setdefault("parent_id", None)
+
+
+def _list(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
+    if values.get("category_id") is None:
+        values["category_id"] = transaction.first_id("list_category", "name")
+
+
+def _review_session(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
+    if values.get("start_date") is None:
+        values["start_date"] = transaction.now
+    if values.get("end_date") is None:
+        values["end_date"] = transaction.days_later(REVIEW_SESSION_DAYS)
+
+
+def _review_session_object(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
+    if values.get("sort_order") is None and values.get("review_session_id") is not None:
+        item = table("review_session_object")
+        last = transaction.connection.execute(
+            sa.select(sa.func.max(item.c.sort_order)).where(
+                item.c.review_session_id == values["review_session_id"]
+            )
+        ).scalar()
+        values["sort_order"] = 0.0 if last is None else last + 1.0
+
+
+def _job(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
+    if values.get("type") not in (None, "api_job") and transaction.actor is not None:
+        raise ValidationError(f"Job.type cannot be {values['type']!r}: jobs of clients are of type api_job.")
+
+
+def _custom_configuration(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
+    if not values.get("config"):
+        values["config"] = "{}"
+    if not values.get("key"):
+        raise ValidationError(f"{entity_type.name} cannot be created without key.")
+    if not values.get("label"):
+        values["label"] = values["key"]
+
+
+def _status_change(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
+    if not values.get("id"):
+        values["id"] = transaction.new_id()
+
+
+_SUPPLY: Final[Mapping[str, Callable[[Transaction, EntityType, Values], None]]] = {
+    "Context": _context,
+    "Asset": _asset,
+    "AssetVersion": _asset_version,
+    "Component": _component,
+    "Resource": _user,
+    "Note": _note,
+    "List": _list,
+    "ReviewSession": _review_session,
+    "ReviewSessionObject": _review_session_object,
+    "Job": _job,
+    "CustomConfigurationBase": _custom_configuration,
+    "StatusChange": _status_change,
+}

@@ -1,0 +1,159 @@
+"""Deleting an entity with all that cannot be without it.
+
+The database cascades by itself; here the rows that will go are read before, so that each is announced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+
+from ftrackd.sandbox.errors import IntegrityError
+from ftrackd.sandbox.schema import EntityType, Scalar, metadata, table
+from ftrackd.sandbox.schema.declaration import declarations
+from ftrackd.sandbox.schema.tables import table_name
+
+if TYPE_CHECKING:
+    from ftrackd.sandbox.store.rows import Row
+    from ftrackd.sandbox.store.transaction import Transaction
+
+_CHUNK: Final = 500
+#: Rows that name their owner by id alone, so that no constraint removes them: (table, column).
+_LOOSE: Final = (
+    ("note", "parent_id"),
+    ("metadata", "parent_id"),
+    ("entity_setting", "parent_id"),
+    ("list_object", "entity_id"),
+    ("custom_attribute_value", "entity_id"),
+    ("custom_attribute_link", "from_id"),
+    ("custom_attribute_link", "to_id"),
+    ("status_change", "parent_id"),
+)
+#: Tables whose rows are no news to anybody.
+_SILENT: Final = frozenset(["custom_attribute_value", "status_change", "lineage"])
+
+
+@dataclass(slots=True)
+class _Level:
+    """Rows of one table that go, and the ids others know them by."""
+
+    kind: EntityType
+    rows: list[Row]
+
+
+def delete(transaction: Transaction, kind: EntityType, key: Sequence[Any], row: Row) -> None:
+    """Delete the entity in *row*; raises :class:`IntegrityError` when something else needs it."""
+    doomed = list(_collect(transaction, kind, row))
+    for level in doomed:
+        for found in level.rows:
+            concrete = transaction.rows.concrete_type(level.kind, found)
+            transaction.record("remove", concrete, found, _old_values(concrete, found))
+    _delete_loose(transaction, doomed)
+    source = kind.table
+    assert isinstance(source, sa.Table)
+    matches = [column == value for column, value in zip(kind.key_columns(source), key, strict=True)]
+    try:
+        transaction.connection.execute(source.delete().where(*matches))
+    except sa.exc.IntegrityError as error:
+        name = row.get("name")
+        raise IntegrityError(
+            f"{kind.name} {name or key[0]!r} cannot be deleted: other entities still refer to it."
+        ) from error
+    if kind.root == "Context":
+        transaction.rows.forget_ways()
+
+
+def _collect(transaction: Transaction, kind: EntityType, row: Row) -> Iterator[_Level]:
+    """The entity, then level by level what goes with it."""
+    seen: set[tuple[str, tuple[Any, ...]]] = set()
+    waiting = [_Level(transaction.schema[kind.root], [row])]
+    while waiting:
+        level = waiting.pop(0)
+        source = level.kind.table
+        name = level.kind.table_name
+        keys = [column.name for column in level.kind.key_columns(source)]
+        fresh = []
+        for found in level.rows:
+            identity = (name, tuple(found[column] for column in keys))
+            if identity not in seen:
+                seen.add(identity)
+                fresh.append(found)
+        if not fresh:
+            continue
+        level.rows = fresh
+        if name not in _SILENT:
+            yield level
+        if keys == ["id"]:
+            ids = [found["id"] for found in fresh]
+            for child, column in _dependants(name):
+                rows = _select(transaction.connection, child, column, ids)
+                if rows:
+                    waiting.append(_Level(_root_of(transaction, child), rows))
+
+
+def _select(connection: sa.Connection, name: str, column: str, ids: Sequence[Any]) -> list[Row]:
+    source = table(name)
+    rows: list[Row] = []
+    for start in range(0, len(ids), _CHUNK):
+        chunk = ids[start : start + _CHUNK]
+        found = connection.execute(sa.select(source).where(source.c[column].in_(chunk))).mappings()
+        rows.extend(dict(row) for row in found)
+    return rows
+
+
+def _root_of(transaction: Transaction, name: str) -> EntityType:
+    return transaction.schema[_roots()[name]]
+
+
+@cache
+def _roots() -> Mapping[str, str]:
+    """Table name to the topmost entity type on it."""
+    roots: dict[str, str] = {}
+    for declaration in declarations().values():
+        name = table_name(declaration.name)
+        if name is not None:
+            roots.setdefault(name, declaration.name)
+    return roots
+
+
+@cache
+def _dependants(name: str) -> tuple[tuple[str, str], ...]:
+    """(table, column) of the entities that go when a row of table *name* goes."""
+    found = [
+        (source.name, column.name)
+        for source in metadata().tables.values()
+        if source.name in _roots()
+        for column in source.columns
+        for foreign_key in column.foreign_keys
+        if foreign_key.column.table.name == name and foreign_key.ondelete == "CASCADE"
+    ]
+    # A context belongs to its project too; the way down over parents finds it once.
+    found = [
+        pair for pair in found if pair not in (("context", "project_id"), ("asset_version", "project_id"))
+    ]
+    loose = [pair for pair in _LOOSE if pair[0] != name or pair[0] == "note"]
+    return (*found, *(pair for pair in loose if pair not in found))
+
+
+def _delete_loose(transaction: Transaction, doomed: Sequence[_Level]) -> None:
+    ids = [found["id"] for level in doomed for found in level.rows if "id" in found]
+    for name, column in _LOOSE:
+        source = table(name)
+        for start in range(0, len(ids), _CHUNK):
+            chunk = ids[start : start + _CHUNK]
+            transaction.connection.execute(source.delete().where(source.c[column].in_(chunk)))
+
+
+def _old_values(kind: EntityType, row: Row) -> dict[str, dict[str, Any]]:
+    return {
+        attribute.legacy_key: {
+            "old": row.get(attribute.variable.text if attribute.variable is not None else attribute.column),
+            "new": None,
+        }
+        for attribute in kind.attributes.values()
+        if isinstance(attribute, Scalar)
+    }

@@ -1,0 +1,129 @@
+"""The database of a sandbox: transactions that write, connections that read, the schema of the moment."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Self
+
+import sqlalchemy as sa
+
+from ftrackd.sandbox.auth import Actor
+from ftrackd.sandbox.errors import DatabaseError
+from ftrackd.sandbox.schema import ObjectType, Schema, build_schema, table
+from ftrackd.sandbox.store import event_log
+from ftrackd.sandbox.store.database import is_in_memory, open_engine
+from ftrackd.sandbox.store.transaction import Transaction
+from ftrackd.sandbox.store.workflow import Workflow
+
+#: Lets the log of events be written in the order it becomes visible (PostgreSQL).
+_WRITER_LOCK: Final = 8229
+
+
+class Store:
+    """Rows of one installation. Safe to use from several threads; writers wait for each other.
+
+    Closing it twice is harmless.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        """Use :meth:`open`."""
+        self._engine = engine
+        self._writer = threading.RLock()
+        # A database in memory is one connection, which one thread may use at a time.
+        self._single = threading.RLock() if is_in_memory(engine) else None
+        self._workflows: dict[str | None, Workflow] = {}
+        with engine.connect() as connection:
+            self._schema = read_schema(connection)
+
+    @classmethod
+    def open(cls, address: str = "sqlite://", *, seed: str = "none") -> Self:
+        """Open the database at *address* and, when it is new, fill it with *seed*.
+
+        *address* is ``sqlite://`` (memory), ``sqlite:///file.db`` or ``postgresql://...``; *seed* is
+        ``none``, ``minimal`` or ``demo``. Raises :class:`DatabaseError`.
+        """
+        store = cls(open_engine(address))
+        try:
+            from ftrackd.sandbox import seeds
+
+            seeds.plant(store, seed)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Give the database free."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def schema(self) -> Schema:
+        """The entity types as they are now. The value never changes; ask again after a transaction."""
+        return self._schema
+
+    @contextmanager
+    def reader(self) -> Iterator[sa.Connection]:
+        """A connection to read with, on a view of the database that stays the same."""
+        if self._single is None:
+            with self._engine.connect() as connection:
+                yield connection
+        else:
+            with self._single, self._engine.connect() as connection:
+                yield connection
+
+    @contextmanager
+    def transaction(self, actor: Actor | None, *, is_logged: bool = True) -> Iterator[Transaction]:
+        """A transaction on behalf of *actor* (``None``: the server itself).
+
+        It is committed at the end and taken back when the block raises. Nested transactions on one thread
+        are not possible. *is_logged* off leaves no rows in the log of events.
+        """
+        with self._writer, self._connection_to_write() as connection:
+            transaction = Transaction(connection, self._schema, actor, read_schema, self._workflows)
+            yield transaction
+            changes = transaction.recorder.finish()
+            if is_logged:
+                event_log.write(connection, transaction.id, actor, transaction.now, changes)
+            transaction.seal(changes)
+            connection.commit()
+            self._schema = transaction.schema
+            if transaction.changed_workflows:
+                self._workflows.clear()
+
+    @contextmanager
+    def _connection_to_write(self) -> Iterator[sa.Connection]:
+        lock = self._single if self._single is not None else threading.RLock()
+        with lock, self._engine.connect().execution_options(is_writing=True) as connection:
+            try:
+                connection.begin()
+                if connection.dialect.name == "postgresql":
+                    connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})"))
+            except sa.exc.OperationalError as error:
+                raise DatabaseError(f"The database cannot be written now: {error.orig}") from error
+            yield connection
+
+
+def read_schema(connection: sa.Connection) -> Schema:
+    """The schema with the object types that the database has."""
+    source = table("object_type")
+    rows = connection.execute(sa.select(source).order_by(source.c.sort, source.c.name)).mappings()
+    return build_schema(
+        ObjectType(
+            id=row["id"],
+            name=row["name"],
+            is_typeable=bool(row["is_typeable"]),
+            is_statusable=bool(row["is_statusable"]),
+            is_schedulable=bool(row["is_schedulable"]),
+            is_time_reportable=bool(row["is_time_reportable"]),
+            is_prioritizable=bool(row["is_prioritizable"]),
+        )
+        for row in rows
+    )
