@@ -16,6 +16,7 @@ from ftrackd.delivery.journal import (
     Replayed,
 )
 from ftrackd.delivery.loop_guard import Loop
+from ftrackd.delivery.memory_journal import MemoryJournal
 from ftrackd.delivery.ports import DeliveryListener, Ended, Handover, Health, Outcome, Recipient, Runner
 from ftrackd.delivery.sqlite_journal import SqliteJournal
 
@@ -32,6 +33,7 @@ __all__ = [
     "JournalTransaction",
     "Lane",
     "Loop",
+    "MemoryJournal",
     "Outcome",
     "PluginBacklog",
     "Recipient",
