@@ -10,9 +10,9 @@ from typing import Final, Self
 import sqlalchemy as sa
 
 from ftrackd.sandbox.auth import Actor
-from ftrackd.sandbox.errors import DatabaseError
+from ftrackd.sandbox.errors import DatabaseError, DuplicateEntryError
 from ftrackd.sandbox.schema import ObjectType, Schema, build_schema, table
-from ftrackd.sandbox.store import event_log
+from ftrackd.sandbox.store import event_log, users
 from ftrackd.sandbox.store.database import is_in_memory, open_engine
 from ftrackd.sandbox.store.transaction import Transaction
 from ftrackd.sandbox.store.workflow import Workflow
@@ -97,6 +97,38 @@ class Store:
             self._schema = transaction.schema
             if transaction.changed_workflows:
                 self._workflows.clear()
+
+    def find_user(self, username: str) -> Actor | None:
+        """The active user called *username*."""
+        with self.reader() as connection:
+            return users.find(connection, username)
+
+    def ensure_user(self, username: str) -> Actor:
+        """The user called *username*, made now when there is none.
+
+        Raises :class:`DatabaseError` when there is one who is not active.
+        """
+        actor = self.find_user(username)
+        if actor is not None:
+            return actor
+        try:
+            with self.transaction(None) as transaction:
+                transaction.create("User", users.new_user(username))
+        except DuplicateEntryError as error:
+            raise DatabaseError(f"The user {username!r} is not active; choose another one.") from error
+        actor = self.find_user(username)
+        assert actor is not None
+        return actor
+
+    def key_digests(self, user_id: str) -> set[str]:
+        """Digests of the keys that the user was given."""
+        with self.reader() as connection:
+            return users.key_digests(connection, user_id)
+
+    def replace_keys(self, user_id: str, digest: str) -> None:
+        """Make *digest* the only key of the user."""
+        with self.transaction(None) as transaction:
+            users.replace_keys(transaction.connection, transaction.new_id(), user_id, digest)
 
     @contextmanager
     def _connection_to_write(self) -> Iterator[sa.Connection]:
