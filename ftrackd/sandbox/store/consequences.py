@@ -176,7 +176,7 @@ def _add_history(transaction: Transaction, kind: EntityType, row: Row, old_statu
         "from_status_id": old_status_id,
         "user_id": transaction.actor.user_id if transaction.actor is not None else None,
     }
-    transaction.connection.execute(table("status_change").insert().values(**history))
+    transaction.connection.execute(table("status_change").insert(), history)
 
 
 def _touch_thread(transaction: Transaction, note_id: str) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from ftrackd.sandbox.errors import ValidationError
 from ftrackd.sandbox.schema import EntityType, Schema, table
 from ftrackd.sandbox.store.changes import legacy_type
 
@@ -93,8 +93,7 @@ class Rows:
 
     def by_id(self, name: str, entity_id: str) -> Row | None:
         """The row of table *name* whose id is *entity_id*."""
-        source = table(name)
-        row = self.connection.execute(sa.select(source).where(source.c.id == entity_id)).mappings().first()
+        row = self.connection.execute(_select_by_id(name), {"sought": entity_id}).mappings().first()
         return dict(row) if row is not None else None
 
     def concrete_type(self, entity_type: EntityType, row: Row) -> EntityType:
@@ -214,8 +213,7 @@ class Rows:
         return self.concrete_type(self.schema[root.root], parent), parent
 
 
-def require(found: Any, message: str) -> Any:
-    """*found*, or a :class:`ValidationError` that says *message*."""
-    if found is None:
-        raise ValidationError(message)
-    return found
+@cache
+def _select_by_id(name: str) -> sa.Select[Any]:
+    source = table(name)
+    return sa.select(source).where(source.c.id == sa.bindparam("sought"))

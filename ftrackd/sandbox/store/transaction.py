@@ -63,6 +63,7 @@ class Transaction:
         self._read_schema = read_schema
         self._workflows = workflows
         self._own_workflows: dict[str | None, Workflow] = {}
+        self._project_workflows: dict[str | None, Workflow] = {}
         self._finished: list[Change] | None = None
 
     @property
@@ -104,7 +105,7 @@ class Transaction:
             values[criterion.column] = criterion.values[0]
         consequences.before_create(self, kind, values)
         defaults.fill(self, kind, values)
-        self._execute(kind, values, table(kind.table_name).insert().values(**_storable(kind, values)))
+        self._execute(kind, values, table(kind.table_name).insert(), _storable(kind, values))
         row = {column.name: values.get(column.name) for column in kind.table.c}
         key = [values.get(kind.scalar(name).column) for name in kind.primary_key]
         consequences.after_create(self, kind, row)
@@ -212,11 +213,14 @@ class Transaction:
 
     def workflow(self, project_id: str | None) -> Workflow:
         """The choices of the schema of a project."""
+        if project_id in self._project_workflows:
+            return self._project_workflows[project_id]
         row = self.rows.by_id("context", project_id) if project_id is not None else None
         project_schema_id = row["project_schema_id"] if row is not None else None
         known = self._own_workflows if self.changed_workflows else self._workflows
         if project_schema_id not in known:
             known[project_schema_id] = read_workflow(self.connection, project_schema_id)
+        self._project_workflows[project_id] = known[project_schema_id]
         return known[project_schema_id]
 
     def first_id(self, name: str, order: str) -> str | None:
@@ -303,9 +307,15 @@ class Transaction:
             if isinstance(attribute, Scalar) and attribute.is_immutable and attribute.column in changed:
                 raise ValidationError(f"{kind.name}.{attribute.name} cannot be changed once it is set.")
 
-    def _execute(self, kind: EntityType, values: Mapping[str, Any], statement: sa.Executable) -> None:
+    def _execute(
+        self,
+        kind: EntityType,
+        values: Mapping[str, Any],
+        statement: sa.Executable,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> None:
         try:
-            self.connection.execute(statement)
+            self.connection.execute(statement, parameters)
         except sa.exc.IntegrityError as error:
             raise translate(self, kind, values, error) from error
         except sa.exc.DataError as error:
@@ -318,6 +328,9 @@ class Transaction:
         if kind.root in _WORKFLOW_ROOTS:
             self.changed_workflows = True
             self._own_workflows.clear()
+            self._project_workflows.clear()
+        elif kind.name == "Project":
+            self._project_workflows.clear()
 
 
 def _storable(kind: EntityType, values: Mapping[str, Any]) -> dict[str, Any]:
