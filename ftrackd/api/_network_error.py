@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import requests
+import urllib3.exceptions
 
 from ftrackd.api import exception
 
@@ -39,7 +40,7 @@ class ServerTimeoutError(ServerRequestError, requests.exceptions.Timeout):
     """The server did not connect or answer within the time allowed."""
 
 
-def translate(error: requests.exceptions.RequestException, url: str, *, sent: bool) -> ServerRequestError:
+def translate(error: requests.exceptions.RequestException, url: str) -> ServerRequestError:
     """Return our error for what requests raised at `url`; the caller raises it ``from error``."""
     error_class = ServerRequestError
     if isinstance(error, requests.exceptions.Timeout):
@@ -47,4 +48,15 @@ def translate(error: requests.exceptions.RequestException, url: str, *, sent: bo
     elif isinstance(error, requests.exceptions.ConnectionError):
         error_class = ServerConnectionError
     message = f"No answer from {url}: {error}"
-    return error_class(message, request=error.request, response=error.response, sent=sent)
+    return error_class(
+        message, request=error.request, response=error.response, sent=not _failed_to_connect(error)
+    )
+
+
+def _failed_to_connect(error: requests.exceptions.RequestException) -> bool:
+    """Return whether `error` came up before there was a connection, so that nothing can have been sent."""
+    cause: Any = error.args[0] if error.args else None
+    # urllib3 wraps the failure to connect once more when it gives up trying.
+    cause = getattr(cause, "reason", None) or cause
+    never = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
+    return isinstance(cause, never) or isinstance(error, requests.exceptions.ConnectTimeout)

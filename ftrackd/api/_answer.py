@@ -1,0 +1,74 @@
+"""What the server's answer to a request means: data, or which error."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from ftrackd.api import _json, exception
+
+_AUTHENTICATION: Final = frozenset({"InvalidCredentialsError", "AuthenticationError"})
+_PERMISSION: Final = frozenset({"FTAuthenticationError", "PermissionError", "PermissionDeniedError"})
+
+_MARKUP = re.compile(r"<(script|style).*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+_EXCERPT_LENGTH: Final = 300
+
+
+class ServerAuthenticationError(exception.ServerError, exception.AuthenticationError):
+    """The server refused the user or the API key."""
+
+
+class ServerPermissionDeniedError(exception.ServerError, exception.PermissionDeniedError):
+    """The server refused what the user asked for."""
+
+
+def decode(body: bytes, status: int, reason: str, url: str) -> Any:
+    """Return the decoded JSON `body` of an answer with the HTTP `status` and `reason` from `url`.
+
+    ServerError when it is an error, however it is put: an object with ``exception``, an HTTP status, or a
+    page of text that some proxy made.
+    """
+    try:
+        answer = _json.loads(body)
+    except ValueError:
+        raise _not_json(body, status, reason, url) from None
+    if isinstance(answer, dict) and "exception" in answer:
+        raise _reported(answer, status)
+    if status >= 400:
+        raise exception.ServerError(
+            f"Server reported error: {status} {reason} for url: {url}",
+            content=body.decode("utf-8", "replace"),
+            status=status,
+        )
+    return answer
+
+
+def _reported(answer: dict[str, Any], status: int) -> exception.ServerError:
+    name = str(answer["exception"])
+    content = answer.get("content")
+    error_code = answer.get("error_code")
+    error_class: type[exception.ServerError] = exception.ServerError
+    if name in _AUTHENTICATION or error_code == "api_credentials_invalid":
+        error_class = ServerAuthenticationError
+    elif name in _PERMISSION:
+        error_class = ServerPermissionDeniedError
+    return error_class(
+        f"Server reported error: {name}({content})",
+        exception=name,
+        content=None if content is None else str(content),
+        error_code=error_code,
+        status=status,
+    )
+
+
+def _not_json(body: bytes, status: int, reason: str, url: str) -> exception.ServerError:
+    text = body.decode("utf-8", "replace")
+    excerpt = " ".join(_MARKUP.sub(" ", text).split())[:_EXCERPT_LENGTH]
+    if status >= 400:
+        message = (
+            f"Server reported error: {status} {reason} for url: {url}. The answer is not from ftrack, "
+            f"probably from a proxy in between: {excerpt}"
+        )
+    else:
+        message = f"Server reported error in unexpected format. Raw error was: {excerpt}"
+    return exception.ServerError(message, content=text, status=status)

@@ -1,0 +1,146 @@
+"""Units of work: whose operations and local values are whose.
+
+A script has one unit. In a plugin process each lane, and each thread that the plugin starts, has its own,
+so that nobody else's commit sends, clears, fails or rolls back one's changes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ftrackd.api.operation import Operations
+
+if TYPE_CHECKING:
+    from ftrackd.api.entity.base import Entity
+
+_tokens = itertools.count(1)
+_logger = logging.getLogger("ftrack_api.session.UnitOfWork")
+
+
+class UnitOfWork:
+    """The operations and the local values that belong together and are committed or rolled back together."""
+
+    def __init__(self, name: str, roll_back: Callable[[UnitOfWork], None]) -> None:
+        self.name = name
+        #: Under this number entities keep the local values of this unit.
+        self.token = next(_tokens)
+        self.operations = Operations()
+        #: Entities with values set here; held, because nobody else may hold them until they are committed.
+        self.changed: dict[int, Entity] = {}
+        #: Entities of which only collections were read; not held.
+        self.read: weakref.WeakValueDictionary[int, Entity] = weakref.WeakValueDictionary()
+        # One commit at a time: what is recorded meanwhile may build on what is on its way.
+        self.commit_lock = threading.RLock()
+        self._roll_back = roll_back
+
+    @property
+    def pending_count(self) -> int:
+        """How many operations are recorded and not committed."""
+        return len(self.operations)
+
+    def describe(self) -> str:
+        """Return the pending operations as one line, such as ``2 updates of Task, 1 creation of Note``."""
+        counts = Counter(
+            (type(operation), getattr(operation, "entity_type", "?")) for operation in self.operations
+        )
+        parts = [
+            f"{count} {_verb(kind, count)} of {entity_type}" for (kind, entity_type), count in counts.items()
+        ]
+        return ", ".join(parts) or "nothing"
+
+    def rollback(self) -> None:
+        """Forget the pending operations and the local values of this unit, and of no other."""
+        self._roll_back(self)
+
+    def entities(self) -> list[Entity]:
+        """Return the entities that have local values or read copies in this unit."""
+        return [*self.changed.values(), *self.read.values()]
+
+    def forget_entity(self, entity: Entity) -> None:
+        """Stop keeping track of `entity`, whose local values are gone."""
+        self.changed.pop(id(entity), None)
+        self.read.pop(id(entity), None)
+
+    def __del__(self) -> None:
+        # A thread ended, or a session was dropped: its entities must not keep values that nobody can reach.
+        if self.operations and len(self.operations):
+            _logger.warning("Dropped uncommitted changes of %s: %s", self.name, self.describe())
+        for entity in self.entities():
+            entity._drop_unit(self.token)
+
+
+_VERBS = {
+    "CreateEntityOperation": "creation",
+    "UpdateEntityOperation": "update",
+    "DeleteEntityOperation": "deletion",
+}
+
+
+def _verb(kind: type[Any], count: int) -> str:
+    verb = _VERBS.get(kind.__name__, kind.__name__)
+    return verb if count == 1 else verb + "s"
+
+
+class Units:
+    """Knows the unit of work of the current thread.
+
+    One unit serves all threads until somebody enters a unit of their own or asks for one per thread.
+    """
+
+    def __init__(self, roll_back: Callable[[UnitOfWork], None]) -> None:
+        self._roll_back = roll_back
+        self.default = UnitOfWork("session", roll_back)
+        self._home_thread = threading.get_ident()
+        self._here = threading.local()
+        self._per_thread = False
+        # False as long as nobody needed a second unit: then no thread local has to be read.
+        self._several = False
+
+    @property
+    def per_thread(self) -> bool:
+        """Whether each thread but the one that made the session has a unit of its own."""
+        return self._per_thread
+
+    @per_thread.setter
+    def per_thread(self, value: bool) -> None:
+        self._per_thread = bool(value)
+        self._several = self._several or self._per_thread
+
+    def current(self) -> UnitOfWork:
+        """Return the unit of the current thread."""
+        if not self._several:
+            return self.default
+        entered: list[UnitOfWork] | None = getattr(self._here, "entered", None)
+        if entered:
+            return entered[-1]
+        if not self._per_thread or threading.get_ident() == self._home_thread:
+            return self.default
+        own: UnitOfWork | None = getattr(self._here, "own", None)
+        if own is None:
+            own = self._here.own = UnitOfWork(threading.current_thread().name, self._roll_back)
+        return own
+
+    @contextmanager
+    def enter(self, name: str) -> Iterator[UnitOfWork]:
+        """Give the current thread a new unit called `name` for the length of a with statement.
+
+        What is uncommitted when it ends is dropped; ask `pending_count` and `describe` before.
+        """
+        self._several = True
+        unit = UnitOfWork(name, self._roll_back)
+        entered: list[UnitOfWork] | None = getattr(self._here, "entered", None)
+        if entered is None:
+            entered = self._here.entered = []
+        entered.append(unit)
+        try:
+            yield unit
+        finally:
+            entered.remove(unit)
+            unit.rollback()

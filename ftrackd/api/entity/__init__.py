@@ -1,0 +1,1 @@
+"""Entity classes: the base, the factory that makes them, and what some types can do besides."""

@@ -1,0 +1,155 @@
+"""What was asked for and not sent yet: operations, and the stack that records them."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+#: Identifies an entity within one unit of work: its type and the text of its primary key values.
+Address = tuple[str, tuple[str, ...]]
+
+
+class Operation:
+    """One recorded request for change."""
+
+
+class _EntityOperation(Operation):
+    """What the operations on one entity share."""
+
+    def __init__(self, entity_type: str, entity_key: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.entity_type = entity_type
+        self.entity_key = entity_key
+
+    @functools.cached_property
+    def address(self) -> Address:
+        """The entity that the operation is about."""
+        return self.entity_type, tuple([str(value) for value in self.entity_key.values()])
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.entity_type}({', '.join(self.address[1])})>"
+
+
+class CreateEntityOperation(_EntityOperation):
+    """Create an entity.
+
+    `entity_key` maps primary key attributes to values, in their order; `entity_data` maps attributes to
+    values, which are copied one level deep.
+    """
+
+    def __init__(
+        self, entity_type: str, entity_key: Mapping[str, Any], entity_data: Mapping[str, Any]
+    ) -> None:
+        super().__init__(entity_type, entity_key)
+        self.entity_data = {name: _copied(value) for name, value in entity_data.items()}
+
+
+class UpdateEntityOperation(_EntityOperation):
+    """Set one attribute of an entity from `old_value` to `new_value`; both are copied one level deep."""
+
+    def __init__(
+        self,
+        entity_type: str,
+        entity_key: Mapping[str, Any],
+        attribute_name: str,
+        old_value: Any,
+        new_value: Any,
+    ) -> None:
+        super().__init__(entity_type, entity_key)
+        self.attribute_name = attribute_name
+        self.old_value = _copied(old_value)
+        self.new_value = _copied(new_value)
+
+
+class DeleteEntityOperation(_EntityOperation):
+    """Delete an entity."""
+
+
+_ATOMS = frozenset({str, int, float, bool, type(None)})
+
+
+def _copied(value: Any) -> Any:
+    return value if type(value) in _ATOMS else copy.copy(value)
+
+
+class Operations:
+    """A stack of operations, oldest first.
+
+    Operations handed over for sending stay visible until they are known to have arrived, so that the state
+    of an entity does not flicker while its commit is under way.
+    """
+
+    def __init__(self) -> None:
+        self._stack: list[Operation] = []
+        self._in_flight: list[Operation] = []
+        # Folding the state of one entity must not cost a walk over everybody's operations.
+        self._by_address: dict[Address, list[Operation]] = {}
+        super().__init__()
+
+    def push(self, operation: Operation) -> None:
+        """Record `operation` as the newest."""
+        self._stack.append(operation)
+        if isinstance(operation, _EntityOperation):
+            self._by_address.setdefault(operation.address, []).append(operation)
+
+    def pop(self) -> Operation:
+        """Remove and return the newest operation; IndexError when there is none."""
+        operation = self._stack.pop()
+        self._forget(operation)
+        return operation
+
+    def clear(self) -> None:
+        """Forget all operations."""
+        self._stack = []
+        self._in_flight = []
+        self._by_address = {}
+
+    def __len__(self) -> int:
+        return len(self._in_flight) + len(self._stack)
+
+    def __iter__(self) -> Iterator[Operation]:
+        return iter([*self._in_flight, *self._stack])
+
+    def of(self, address: Address) -> list[Operation]:
+        """Return the operations on the entity at `address`, oldest first."""
+        return list(self._by_address.get(address, ()))
+
+    def waiting_attributes(self, address: Address) -> set[str]:
+        """Return the attributes of the entity at `address` that operations not yet handed over will set."""
+        flying = {id(operation) for operation in self._in_flight}
+        return {
+            operation.attribute_name
+            for operation in self._by_address.get(address, ())
+            if isinstance(operation, UpdateEntityOperation) and id(operation) not in flying
+        }
+
+    def hand_over(self) -> list[Operation]:
+        """Return the operations recorded up to now for sending; what is recorded from now on waits."""
+        operations, self._stack = self._stack, []
+        self._in_flight = operations
+        return operations
+
+    def arrived(self) -> None:
+        """Forget the operations that were handed over: the server has them."""
+        self._in_flight = []
+        self._by_address = {}
+        for operation in self._stack:
+            if isinstance(operation, _EntityOperation):
+                self._by_address.setdefault(operation.address, []).append(operation)
+
+    def came_back(self) -> None:
+        """Put what was handed over back before what was recorded since: it was not accepted."""
+        self._stack = self._in_flight + self._stack
+        self._in_flight = []
+
+    def _forget(self, operation: Operation) -> None:
+        if not isinstance(operation, _EntityOperation):
+            return
+        address = operation.address
+        remaining = [other for other in self._by_address.get(address, ()) if other is not operation]
+        if remaining:
+            self._by_address[address] = remaining
+        else:
+            self._by_address.pop(address, None)
