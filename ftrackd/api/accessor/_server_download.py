@@ -135,7 +135,7 @@ class ServerDownload:
         if response.status_code in _server_request.RETRIED_STATUSES:
             response.close()
             raise ConnectionError(f"the server answered {response.status_code} {response.reason}")
-        if not response.ok:
+        if not _server_request.is_success(response):
             response.close()
             raise _server_request.refusal("read", self._resource_identifier, response)
         self._begin(response)
@@ -160,6 +160,8 @@ class ServerDownload:
         self._checksum = None if partial else response.headers.get("Content-MD5", self._checksum)
         if self._position and not partial:
             _skip(response, self._position)
+        # Lengths are checked here, where what did arrive of a broken answer is still worth having.
+        response.raw.enforce_content_length = False
         self._response = response
 
     def _verify(self) -> None:

@@ -100,6 +100,11 @@ def _get_following(
     raise requests.exceptions.TooManyRedirects(f"More than {_REDIRECT_LIMIT} redirects.", response=response)
 
 
+def is_success(response: requests.Response) -> bool:
+    """Return whether *response* is what was asked for; a redirect that leads nowhere is not."""
+    return 200 <= response.status_code < 300
+
+
 def refusal(
     operation: str, resource_identifier: str, response: requests.Response
 ) -> AccessorOperationFailedError:

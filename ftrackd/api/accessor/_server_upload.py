@@ -242,7 +242,7 @@ class ServerUpload:
         with response:
             if response.status_code in _server_request.RETRIED_STATUSES:
                 raise ConnectionError(f"the server answered {response.status_code} {response.reason}")
-            if not response.ok or response.is_redirect:
+            if not _server_request.is_success(response):
                 raise _server_request.refusal("write", self._resource_identifier, response)
             return self._verify(part, response, reader.digest.hexdigest())
 

@@ -161,7 +161,7 @@ class _ServerAccessor(Accessor):
         except requests.exceptions.RequestException as error:
             raise _server_request.failure("remove", resource_identifier, error) from error
         with response:
-            if not response.ok:
+            if not _server_request.is_success(response):
                 raise _server_request.refusal("remove", resource_identifier, response)
 
     def exists(self, resource_identifier: str) -> bool:
