@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from ftrackd.api.event._connection_rules import (
@@ -16,7 +16,7 @@ from ftrackd.api.event._connection_rules import (
     ReconnectPolicy,
     StateChange,
 )
-from ftrackd.api.event._queues import Outbox, Outgoing
+from ftrackd.api.event._queues import Outbox
 from ftrackd.api.event.transport import (
     FrameTooLarge,
     Transport,
@@ -37,11 +37,8 @@ _JOIN_S: Final = 1.0
 class ConnectionListener(Protocol):
     """Who hears of the connection; called from its threads, except for `state_changed` (any thread)."""
 
-    def connection_opened(self) -> Iterable[Outgoing]:
-        """Return the packets with which a new connection begins."""
-
-    def connection_lost(self, reason: str) -> None:
-        """Take note that the connection ended although nobody wanted it to."""
+    def connection_opened(self, transport: Transport) -> None:
+        """Attach `transport` to the outbox, with the packets that a new connection begins with."""
 
     def connection_given_up(self, reason: str) -> None:
         """Take note that no more attempts follow."""
@@ -87,6 +84,7 @@ class Connection:
         self._fixed_delay_s: float | None = None
         self._failures = 0
         self._opened_count = 0
+        self._opened_at = 0.0
         self._last_error: TransportError | None = None
         self._threads: list[threading.Thread] = []
         #: Wall clock time of the last packet, seconds since the epoch.
@@ -136,11 +134,11 @@ class Connection:
         self._change_state(ConnectionState.CONNECTING, "Connecting.")
         return self._start(None)
 
-    def drop(self, reason: str) -> None:
-        """End the transport at hand; the connection is sought again, at once when there is none."""
+    def drop(self, reason: str, *, at_once: bool = False) -> None:
+        """End the transport at hand; the connection is sought again, without any delay when `at_once`."""
         with self._changed:
             self._drop_reason = reason
-            self._hurry = True
+            self._hurry = at_once
             transport = self._transport
             self._changed.notify_all()
         if transport is not None:
@@ -168,24 +166,28 @@ class Connection:
         with self._changed:
             self._stopping = True
             transport = self._transport
+            # Nothing interrupts a handshake; its thread ends by itself when that is over.
+            join_s = _JOIN_S if self._is_open else 0.0
             self._changed.notify_all()
         self._outbox.stop()
         if transport is not None:
             transport.close()
         for thread in self._threads:
             if thread is not threading.current_thread():
-                thread.join(_JOIN_S)
+                thread.join(join_s)
         self._change_state(ConnectionState.CLOSED, reason)
 
     def _is_own_thread(self) -> bool:
         return threading.current_thread() in self._threads
 
     def _start(self, transport: Transport | None) -> threading.Thread:
-        self._outbox.restart()
+        turn = self._outbox.restart()
         reader = threading.Thread(
             target=self._run, args=(transport,), name="ftrack-event-hub-reader", daemon=True
         )
-        writer = threading.Thread(target=self._write, name="ftrack-event-hub-writer", daemon=True)
+        writer = threading.Thread(
+            target=self._write, args=(turn,), name="ftrack-event-hub-writer", daemon=True
+        )
         self._threads = [reader, writer]
         for thread in self._threads:
             thread.start()
@@ -217,7 +219,23 @@ class Connection:
                 self._failures += 1
                 self._changed.notify_all()
             raise
+        self._opened(transport)
         return transport
+
+    def _opened(self, transport: Transport) -> None:
+        with self._changed:
+            if self._stopping:
+                transport.close()
+                raise TransportClosed("Disconnected while connecting.")
+            self._opened_at = time.monotonic()
+            self._opened_count += 1
+            self._is_open = True
+            self._drop_reason = None
+            self._hurry = False
+            self._last_error = None
+            self._fixed_delay_s = None
+        self._listener.connection_opened(transport)
+        self._change_state(ConnectionState.LIVE, "Connected.")
 
     def _run(self, transport: Transport | None) -> None:
         while not self._stopping:
@@ -286,16 +304,6 @@ class Connection:
 
     def _serve(self, transport: Transport) -> None:
         """Live with an open transport until it ends."""
-        opened_at = time.monotonic()
-        with self._changed:
-            self._opened_count += 1
-            self._is_open = True
-            self._drop_reason = None
-            self._hurry = False
-            self._last_error = None
-            self._fixed_delay_s = None
-        self._outbox.attach(transport, self._listener.connection_opened())
-        self._change_state(ConnectionState.LIVE, "Connected.")
         try:
             reason = self._read(transport)
         finally:
@@ -306,11 +314,10 @@ class Connection:
             transport.close()
         if self._stopping:
             return
-        lasted_s = time.monotonic() - opened_at
+        lasted_s = time.monotonic() - self._opened_at
         reason = self._drop_reason or reason
         _logger.warning("Event hub connection lost after %.1f s, connecting again: %s", lasted_s, reason)
         self._change_state(ConnectionState.CONNECTING, reason)
-        self._listener.connection_lost(reason)
         # Even the first wait is random: the clients of a server that restarts must not come back all at once.
         self._pause(self._backoff.after_loss_s(lasted_s))
 
@@ -320,37 +327,40 @@ class Connection:
         if timeout_s is None:
             timeout_s = getattr(transport, "heartbeat_timeout_s", None)
         liveness = Liveness(timeout_s, time.monotonic())
-        next_housekeeping = time.monotonic() + _HOUSEKEEPING_S
+        housekeeping_at = time.monotonic() + _HOUSEKEEPING_S
         while True:
             now = time.monotonic()
-            if now >= next_housekeeping:
+            if now >= housekeeping_at:
                 self._listener.housekeeping()
-                next_housekeeping = now + _HOUSEKEEPING_S
-            if liveness.is_dead(now):
-                return f"The server has been silent for {liveness.silence_s(now):.1f} s."
-            if liveness.is_stale(now):
-                self._change_state(
-                    ConnectionState.STALE, f"The server has been silent for {liveness.silence_s(now):.1f} s."
-                )
+                housekeeping_at = now + _HOUSEKEEPING_S
             check_s = liveness.next_check_s(now)
-            wait_s = next_housekeeping - now if check_s is None else min(check_s, next_housekeeping - now)
+            wait_s = housekeeping_at - now if check_s is None else min(check_s, housekeeping_at - now)
             try:
                 frame = transport.receive(wait_s)
             except FrameTooLarge as error:
-                frame = None
                 liveness.packet_received(time.monotonic())
                 self._listener.frame_skipped(error)
+                continue
             except TransportError as error:
                 return str(error)
             if frame is not None:
-                liveness.packet_received(time.monotonic())
-                self.last_packet_at = time.time()
-                if self._state is ConnectionState.STALE:
-                    self._change_state(ConnectionState.LIVE, "The server is heard again.")
+                self._heard(liveness)
                 self._listener.frame_received(frame)
+            # Only when nothing was there to be read: after a callback that took long, much may be waiting.
+            elif liveness.is_dead(now := time.monotonic()):
+                return f"The server has been silent for {liveness.silence_s(now):.1f} s."
+            elif liveness.is_stale(now):
+                silence = f"The server has been silent for {liveness.silence_s(now):.1f} s."
+                self._change_state(ConnectionState.STALE, silence)
 
-    def _write(self) -> None:
-        while (taken := self._outbox.take()) is not None:
+    def _heard(self, liveness: Liveness) -> None:
+        liveness.packet_received(time.monotonic())
+        self.last_packet_at = time.time()
+        if self._state is ConnectionState.STALE:
+            self._change_state(ConnectionState.LIVE, "The server is heard again.")
+
+    def _write(self, turn: int) -> None:
+        while (taken := self._outbox.take(turn)) is not None:
             packet, transport = taken
             sent = False
             try:

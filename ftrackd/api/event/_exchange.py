@@ -122,22 +122,43 @@ class Exchange(PacketHandling):
             metadata = {"id": self.id}
             self._dispatcher.add(Subscriber(f"topic={_REPLY_TOPIC}", self._handle_reply, metadata, 100))
 
-    def _subscription_packet(self, subscriber: Subscriber) -> Outgoing:
+    def _announcements(self) -> list[Outgoing]:
+        """Return the packets that tell the server of all subscribers."""
+        subscribers = self._subscribers
+        # The one for replies first: an answer may come as soon as anything is published.
+        subscribers.sort(key=lambda subscriber: subscriber.metadata["id"] != self.id)
+        packets = (self._subscription_packet(subscriber) for subscriber in subscribers)
+        return [packet for packet in packets if packet is not None]
+
+    def _subscription_packet(self, subscriber: Subscriber) -> Outgoing | None:
         event = Event(
             _SUBSCRIBE_TOPIC,
             data={"subscriber": subscriber.metadata, "subscription": str(subscriber.subscription)},
         )
         return self._meta_packet(event, lambda arguments: self._on_subscribed(subscriber, arguments))
 
-    def _meta_packet(self, event: Event, acknowledge: Callable[[list[Any]], None]) -> Outgoing:
+    def _meta_packet(self, event: Event, acknowledge: Callable[[list[Any]], None]) -> Outgoing | None:
         self._prepare_event(event)
+        try:
+            raw = codec.encode_event(event)
+        except TypeError as error:
+            # Metadata may be any object for as long as it is of use here only.
+            self.logger.error("The server cannot be told of %s: %s", event["data"], error)
+            return None
         number = next(self._packet_numbers)
-        frame = codec.encode_event_packet(codec.encode_event(event), number)
-        packet = Outgoing(frame, event["topic"], number, is_announcement=True, acknowledge=acknowledge)
-        self._give_up_acknowledgements(self._unacknowledged.add(number, packet))
+        packet = Outgoing(
+            codec.encode_event_packet(raw, number),
+            event["topic"],
+            number,
+            is_announcement=True,
+            acknowledge=acknowledge,
+        )
+        self._unacknowledged.add(number, packet)
         return packet
 
-    def _announce(self, packet: Outgoing) -> None:
+    def _announce(self, packet: Outgoing | None) -> None:
+        if packet is None:
+            return
         try:
             self._outbox.put(packet)
         except OutgoingQueueFull:
@@ -225,7 +246,8 @@ class Exchange(PacketHandling):
             EventHubConnectionError, OutgoingQueueFull, TypeError: as :meth:`publish`.
         """
         raw = event_json if isinstance(event_json, bytes) else codec.encode_event(event_json)
-        self._send_event(raw, "a relayed event", on_ack)
+        give_up = None if on_ack is None else _refusal(on_ack)
+        self._send_event(raw, "a relayed event", on_ack, give_up)
 
     def _publish(self, event: Event, on_reply: Callback | None) -> Any:
         self._prepare_event(event)
@@ -240,16 +262,22 @@ class Exchange(PacketHandling):
         except EventHubError:
             self._reply_callbacks.pop(event["id"])
             raise
-        return event["id"]
+        return None if self.connected else True
 
     def _send_event(
-        self, raw: bytes, description: str, acknowledge: Callable[[list[Any]], None] | None
+        self,
+        raw: bytes,
+        description: str,
+        acknowledge: Callable[[list[Any]], None] | None,
+        give_up: Callable[[str], None] | None = None,
     ) -> None:
         if not self._connection_initialised:
             raise EventHubConnectionError("Cannot publish event asynchronously as not connected to server.")
         number = next(self._packet_numbers)
         frame = codec.encode_event_packet(raw, number)
-        self._send_acknowledged(Outgoing(frame, description, number, acknowledge=acknowledge))
+        self._send_acknowledged(
+            Outgoing(frame, description, number, acknowledge=acknowledge, give_up=give_up)
+        )
 
     def _prepare_event(self, event: Event) -> None:
         """Fill in what the event does not say of its source."""
@@ -292,6 +320,10 @@ class Exchange(PacketHandling):
         callback = self._reply_callbacks.get(event["in_reply_to_event"])
         if callback is not None:
             callback(event)
+
+
+def _refusal(on_ack: Callable[[list[Any]], None]) -> Callable[[str], None]:
+    return lambda reason: on_ack([{"success": False, "message": reason}])
 
 
 def _answer(arguments: list[Any]) -> dict[str, Any]:

@@ -16,13 +16,16 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence, Set
-from typing import Any
+from typing import Any, Final
 
 #: Decides whether a mapping (an event, or the metadata of a subscriber) matches.
 Test = Callable[[Any], bool]
 
 #: What subscripting may raise when a key is missing or a step of the path is no mapping.
 _NO_VALUE = (KeyError, TypeError, IndexError, AttributeError)
+
+#: Stands for a value that could not be read.
+UNREADABLE: Final = object()
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
@@ -102,12 +105,14 @@ def not_test(test: Test) -> Test:
 
 
 def value_at(candidate: Any, path: Sequence[str]) -> Any:
-    """Return the value at *path* in nested mappings, None when there is none."""
+    """Return the value at *path*, None when there is none, UNREADABLE when the access fails."""
     try:
         for step in path:
             candidate = candidate[step]
     except _NO_VALUE:
         return None
+    except Exception:  # noqa: BLE001  (contains the objects inside local events)
+        return UNREADABLE
     return candidate
 
 

@@ -112,7 +112,9 @@ class PacketHandling:
             self._unacknowledged.pop(packet.identifier)
             self.statistics.refused_packets += 1
             raise
-        self._give_up_acknowledgements(evicted)
+        self._give_up_acknowledgements(
+            evicted, "Too many packets wait for an acknowledgement, one was given up."
+        )
 
     def frame_received(self, frame: bytes | str) -> None:
         """Handle a frame; called by the connection."""
@@ -176,7 +178,7 @@ class PacketHandling:
         self._server_acknowledges = True
         packet = self._unacknowledged.pop(number)
         if packet is not None and packet.acknowledge is not None:
-            packet.acknowledge(arguments)
+            self._call(packet.acknowledge, arguments)
 
     def _acknowledge_packet(self, packet_identifier: str, *args: Any) -> None:
         """Acknowledge a received packet with `args`."""
@@ -188,10 +190,14 @@ class PacketHandling:
         if connection is not None:
             connection.drop(reason)
 
-    def _resend_unacknowledged(self) -> None:
-        """Queue again, before all others, what the server has probably not seen."""
+    def _take_unacknowledged(self) -> list[Outgoing]:
+        """Return the events to send again on a new connection: those that the server has probably not seen.
+
+        A server that never acknowledges anything gets nothing twice.
+        """
+        self._unacknowledged.renew()
         if not self._server_acknowledges:
-            return
+            return []
         packets = [
             packet
             for packet in self._unacknowledged.values()
@@ -206,14 +212,23 @@ class PacketHandling:
                 "they are sent again with the same id.",
                 len(packets),
             )
-            self._outbox.put_first(packets)
+        return packets
 
-    def _give_up_acknowledgements(self, packets: Iterable[Outgoing]) -> None:
+    def _give_up_acknowledgements(self, packets: Iterable[Outgoing], reason: str) -> None:
         for packet in packets:
             self.statistics.expired_acknowledgements += 1
-            self.logger.debug("The server did not acknowledge %s.", packet.description)
-            if packet.acknowledge is not None:
-                packet.acknowledge([{"success": False, "message": "The server did not acknowledge in time."}])
+            if self._server_acknowledges and not packet.is_announcement:
+                self._log_sparsely(
+                    logging.WARNING, "unacknowledged", f"{reason} It was {packet.description}."
+                )
+            if packet.give_up is not None:
+                self._call(packet.give_up, reason)
+
+    def _call(self, callback: Callable[[Any], None], argument: Any) -> None:
+        try:
+            callback(argument)
+        except Exception:
+            self.logger.exception("A callback for an acknowledgement failed.")
 
     def _log_sparsely(self, level: int, kind: str, message: str) -> None:
         admitted, kept_back = self._log_limit.admits(kind)

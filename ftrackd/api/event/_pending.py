@@ -59,6 +59,19 @@ class ExpiringTable(Generic[_Key, _Value]):
                 values.append(self._entries.pop(key)[1])
         return values
 
+    def renew(self) -> None:
+        """Let the lifetime of all values begin now."""
+        with self._lock:
+            due = self._clock() + self._lifetime_s
+            self._entries = {key: (due, value) for key, (_, value) in self._entries.items()}
+
+    def clear(self) -> list[_Value]:
+        """Forget and return all values."""
+        with self._lock:
+            values = [value for _, value in self._entries.values()]
+            self._entries = {}
+            return values
+
     def values(self) -> list[_Value]:
         """Return all values, oldest first."""
         with self._lock:

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,7 +102,9 @@ class Outgoing:
     #: Whether the transport has taken it.
     is_sent: bool = False
     #: Called with the arguments of the acknowledgement.
-    acknowledge: Any = None
+    acknowledge: Callable[[list[Any]], None] | None = None
+    #: Called when no acknowledgement is expected any more.
+    give_up: Callable[[str], None] | None = None
 
 
 class Outbox:
@@ -118,7 +120,8 @@ class Outbox:
         self._packets: deque[Outgoing] = deque()
         self._changed = threading.Condition()
         self._transport: Transport | None = None
-        self._stopped = False
+        # Counts the writers, so that one that ends late takes nothing from its successor.
+        self._turn = 0
         self._in_hand: Outgoing | None = None
         #: How many packets were refused since the hub was made.
         self.refused_count = 0
@@ -149,8 +152,12 @@ class Outbox:
             self._changed.notify_all()
 
     def attach(self, transport: Transport, first: Iterable[Outgoing]) -> None:
-        """Let the writer send through `transport`, beginning with `first`."""
+        """Let the writer send through `transport`, beginning with `first`.
+
+        Announcements that wait are dropped: `first` is to hold all that the new connection needs.
+        """
         with self._changed:
+            self._packets = deque(packet for packet in self._packets if not packet.is_announcement)
             self._packets.extendleft(reversed(list(first)))
             self._transport = transport
             self._changed.notify_all()
@@ -163,15 +170,15 @@ class Outbox:
             self._packets = deque(packet for packet in self._packets if not packet.is_announcement)
             self._changed.notify_all()
 
-    def take(self) -> tuple[Outgoing, Transport] | None:
-        """Return the next packet and what to send it through, waiting for both; None when stopped."""
+    def take(self, turn: int) -> tuple[Outgoing, Transport] | None:
+        """Return the next packet and what to send it through, waiting for both; None when `turn` is over."""
         with self._changed:
-            while not self._stopped and (self._transport is None or not self._packets):
+            while turn == self._turn:
+                if self._transport is not None and self._packets:
+                    self._in_hand = self._packets.popleft()
+                    return self._in_hand, self._transport
                 self._changed.wait()
-            if self._stopped or self._transport is None:
-                return None
-            self._in_hand = self._packets.popleft()
-            return self._in_hand, self._transport
+            return None
 
     def taken(self, packet: Outgoing, transport: Transport, *, sent: bool) -> None:
         """Report what became of a packet that :meth:`take` gave."""
@@ -197,15 +204,18 @@ class Outbox:
             return True
 
     def stop(self) -> None:
-        """End the writer."""
+        """End the writer's turn."""
         with self._changed:
-            self._stopped = True
+            self._turn += 1
+            self._transport = None
             self._changed.notify_all()
 
-    def restart(self) -> None:
-        """Let a new writer begin."""
+    def restart(self) -> int:
+        """Begin a new writer's turn and return it."""
         with self._changed:
-            self._stopped = False
+            self._turn += 1
+            self._changed.notify_all()
+            return self._turn
 
     def clear(self) -> list[Outgoing]:
         """Forget all packets; return those that somebody meant to arrive."""

@@ -184,7 +184,7 @@ class Parser:
             )
         expression, position = _parse_any(text, 0, 0)
         if position != len(text):
-            raise _error(text, position)
+            raise _error(text, position, _NO_END)
         return expression
 
 
@@ -232,33 +232,41 @@ def _parse_negation(text: str, position: int, depth: int) -> tuple[Expression, i
         return Not(expression), position
     opening = _OPEN.match(text, position)
     if opening is None:
-        raise _error(text, position)
+        raise _error(text, position, _NO_CONDITION)
     expression, position = _parse_any(text, opening.end(), depth + 1)
     closing = _CLOSE.match(text, position)
     if closing is None:
-        raise _error(text, position)
+        raise _error(text, position, _NO_END)
     return expression, closing.end()
 
 
-_HINTS = (
-    (re.compile(r"\Z"), "something is missing at the end"),
-    (re.compile(r"\)"), "a closing parenthesis has no opening one"),
-    (re.compile(r"[A-Za-z0-9_.]+\s*(?:==)"), "equality is written with one ="),
+_MISSING = (re.compile(r"\Z"), "something is missing at the end")
+_UNOPENED = (re.compile(r"\)"), "a closing parenthesis has no opening one")
+
+#: What may be wrong where a condition should begin.
+_NO_CONDITION = (
+    _MISSING,
+    _UNOPENED,
+    (re.compile(r"[A-Za-z0-9_.]+\s*=="), "equality is written with one ="),
     (re.compile(r"[A-Za-z0-9_.]+\s*(?:[!<>]?=|[<>])\s*(?:\Z|\))"), "a value is missing after the operator"),
     (re.compile(r"[A-Za-z0-9_.]+\s*(?:[!<>]?=|[<>])\s*[\"']"), "a quote is not closed"),
-    (
-        re.compile(r"(?<=\S)[^A-Za-z0-9_.\s]"),
-        "a value with blanks, colons or other characters must be quoted",
-    ),
-    (re.compile(r"(?<=\s)[A-Za-z0-9_.]+\s*(?:[!<>]?=|[<>])"), "conditions are joined by and, or"),
+    (re.compile(r"[A-Za-z0-9_.]+\s*(?:[!<>]?=|[<>])"), "such a value must be quoted"),
     (re.compile(r"[A-Za-z0-9_.]+\s*(?:\Z|\))"), "a condition needs an operator and a value"),
+    (re.compile(r""), "a condition such as topic=ftrack.update is expected"),
 )
-_LAST_HINT = "a condition such as topic=ftrack.update is expected"
+
+#: What may be wrong where a condition has ended.
+_NO_END = (
+    _MISSING,
+    _UNOPENED,
+    (re.compile(r"(?<!\s)"), "a value with blanks, colons or other characters must be quoted"),
+    (re.compile(r""), "conditions are joined by and, or; a value with blanks must be quoted"),
+)
 
 
-def _error(text: str, position: int) -> ParseError:
+def _error(text: str, position: int, hints: tuple[tuple[re.Pattern[str], str], ...]) -> ParseError:
     blank = _BLANK.match(text, position)
     position = blank.end() if blank is not None else position
-    hint = next((hint for pattern, hint in _HINTS if pattern.match(text, position)), _LAST_HINT)
+    hint = next(hint for pattern, hint in hints if pattern.match(text, position))
     excerpt = text[max(0, position - 60) : position] + "⟨here⟩" + text[position : position + 60]
     return ParseError(f"Failed to parse expression at character {position + 1} ({hint}): {excerpt}")

@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.parse
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from ftrackd.api.event._connection import Connection
@@ -19,7 +19,7 @@ from ftrackd.api.event._exchange import Exchange
 from ftrackd.api.event._handshake import ServerDetails, SocketIoSession
 from ftrackd.api.event._limits import HubLimits, HubStatistics
 from ftrackd.api.event._packets import IncomingEvent
-from ftrackd.api.event._queues import Outgoing, OutgoingQueueFull
+from ftrackd.api.event._queues import OutgoingQueueFull
 from ftrackd.api.event.base import Event
 from ftrackd.api.event.transport import Transport, TransportFactory
 from ftrackd.api.exception import EventHubConnectionError, NotFoundError
@@ -202,7 +202,7 @@ class EventHub(Exchange):
             return
         opened, failures = connection.opened_count, connection.failure_count
         connection.use_delay(delay)
-        connection.drop("A reconnect was asked for.")
+        connection.drop("A reconnect was asked for.", at_once=True)
 
         def is_decided() -> bool:
             return (
@@ -292,23 +292,22 @@ class EventHub(Exchange):
                 len(lost),
                 lost[0].description,
             )
+        self._give_up_acknowledgements(
+            [packet for packet in self._unacknowledged.clear() if packet.give_up is not None],
+            "Disconnected before the server acknowledged a packet.",
+        )
         self._event_queue.end(Event(_DISCONNECTED_TOPIC, data={"reason": reason}))
 
     # What the connection reports.
 
-    def connection_opened(self) -> Iterable[Outgoing]:
-        """Return the announcements of all subscribers; called by the connection."""
+    def connection_opened(self, transport: Transport) -> None:
+        """Announce all subscribers and send what waits; called by the connection."""
         connection = self._connection
         if connection is not None and connection.opened_count > 1:
             self.statistics.reconnects += 1
-        subscribers = self._subscribers
-        # The one for replies first: an answer may come as soon as anything is published.
-        subscribers.sort(key=lambda subscriber: subscriber.metadata["id"] != self.id)
-        return [self._subscription_packet(subscriber) for subscriber in subscribers]
-
-    def connection_lost(self, reason: str) -> None:
-        """See to it that nothing published is lost; called by the connection."""
-        self._resend_unacknowledged()
+        # The lock keeps a subscriber that comes at this moment from being announced twice, or not at all.
+        with self._lock:
+            self._outbox.attach(transport, [*self._announcements(), *self._take_unacknowledged()])
 
     def connection_given_up(self, reason: str) -> None:
         """End :meth:`wait` and refuse publishes from now on; called by the connection."""
@@ -329,7 +328,9 @@ class EventHub(Exchange):
     def housekeeping(self) -> None:
         """Forget callbacks that were never answered; called by the connection about every second."""
         self.statistics.expired_replies += len(self._reply_callbacks.expired())
-        self._give_up_acknowledgements(self._unacknowledged.expired())
+        if self.connected:
+            reason = "The server did not acknowledge a packet in time."
+            self._give_up_acknowledgements(self._unacknowledged.expired(), reason)
 
     # Handling events.
 

@@ -1,12 +1,13 @@
 """A small event server on real sockets that misbehaves on request.
 
-It speaks just enough of the protocol for a hub: the handshake, socket.io packets in WebSocket frames, and events that
-go to every connection with a matching subscription. Everything is driven by the test; nothing happens by time.
+It speaks just enough of the protocol for a hub: the handshake, socket.io packets in WebSocket frames, and
+events that go to every connection with a matching subscription. The test drives it; nothing happens by time.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import queue
@@ -70,10 +71,8 @@ class Peer:
         self.end()
 
     def end(self) -> None:
-        try:
+        with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RD)
-        except OSError:
-            pass
         self.socket.close()
         self.gone.set()
 
@@ -186,17 +185,13 @@ class HubServer:
 
     def stop(self) -> None:
         self._stopping = True
-        try:
+        with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._listener.close()
         self._accepting.join(DEADLINE_S)
         for connection in list(self._open):
-            try:
+            with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
         for thread in self._threads:
             thread.join(DEADLINE_S)
 
@@ -215,10 +210,8 @@ class HubServer:
         if self.routes_events and not event["topic"].startswith(("ftrack.meta.sub", "ftrack.meta.unsub")):
             for other in self.peers:
                 if not other.gone.is_set() and other.subscriptions.match(event):
-                    try:
+                    with contextlib.suppress(OSError):
                         other.send_event(event)
-                    except OSError:
-                        pass
 
     def _accept(self) -> None:
         while not self._stopping:
@@ -266,7 +259,8 @@ class HubServer:
         status, body = answer
         extra = "location: http://elsewhere.invalid/\r\n" if status == 302 else ""
         connection.sendall(
-            f"HTTP/1.1 {status} X\r\n{extra}content-length: {len(body)}\r\nconnection: close\r\n\r\n{body}".encode()
+            f"HTTP/1.1 {status} X\r\n{extra}content-length: {len(body)}\r\n"
+            f"connection: close\r\n\r\n{body}".encode()
         )
 
     def _socket(self, connection: socket.socket, session: str, headers: dict[str, str], rest: bytes) -> None:
