@@ -46,3 +46,10 @@ def _is_planted(store: Store) -> bool:
             sa.select(information.c.value).where(information.c.name == "seed")
         ).first()
         return is_marked is not None or connection.execute(sa.select(object_type.c.id)).first() is not None
+
+
+def file_content(component_id: str) -> bytes | None:
+    """The bytes of a seeded component; ``None`` for any other. They are made on request."""
+    from ftrackd.sandbox.seeds.demo import demo_file
+
+    return demo_file(component_id)

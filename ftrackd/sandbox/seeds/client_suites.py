@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from ftrackd.sandbox.auth import Actor
 from ftrackd.sandbox.schema import table
 from ftrackd.sandbox.seeds.ids import seed_id
 from ftrackd.sandbox.seeds.installation import (
@@ -38,6 +39,7 @@ def plant(transaction: Transaction) -> None:
     """Write the rows."""
     connection = transaction.connection
     connection.execute(table("resource").insert().values(user_row(USER, MAIN_USER_NAME, "Demo", "User")))
+    transaction.actor = Actor(USER, MAIN_USER_NAME, "Demo User")
     transaction.create("Location", {"id": seed_id("Location", "test.location"), "name": "test.location"})
     group_id = seed_id("CustomAttributeGroup", "Studio")
     transaction.create("CustomAttributeGroup", {"id": group_id, "name": "Studio"})
