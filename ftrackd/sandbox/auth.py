@@ -8,9 +8,15 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
+
+import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from ftrackd.sandbox.store import Store
 
 INVALID_CREDENTIALS: Final = (
     "The user or the API key is not valid. Create a key under Settings > API keys and send it in the header "
@@ -20,58 +26,67 @@ INVALID_CREDENTIALS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The user on whose behalf something is done."""
+    """The user on whose behalf something is done; ``name`` is shown to people."""
 
     user_id: str
     username: str
     name: str
 
 
-class UserDirectory(Protocol):
-    """Where users are looked up, and where keys survive a restart."""
-
-    def find_user(self, username: str) -> Actor | None:
-        """Return the active user called *username*."""
-
-    def key_digests(self, user_id: str) -> set[str]:
-        """Return the digests of the keys that *user_id* was given."""
-
-    def replace_keys(self, user_id: str, digest: str) -> None:
-        """Make *digest* the only key of *user_id*."""
-
-
 class Authenticator:
-    """Checks credentials.
+    """Checks credentials against the users and keys in *store*.
 
-    *keys* are those given at start, user name to keys; they are never written anywhere.
+    *keys*, user name to keys, are those given at the start; they are never written anywhere. Who was let in
+    is remembered until :meth:`forget`, so that a request costs no query.
     """
 
-    def __init__(self, directory: UserDirectory, keys: Mapping[str, list[str]]) -> None:
+    def __init__(self, store: Store, keys: Mapping[str, list[str]]) -> None:
         """Digest the *keys* of the start."""
-        self._directory = directory
+        self._store = store
         self._keys = {username: {_digest(key) for key in given} for username, given in keys.items()}
+        self._known: dict[tuple[str, str], Actor] = {}
         self._lock = threading.Lock()
 
     def authenticate(self, username: str | None, api_key: str | None) -> Actor | None:
-        """Return the user with these credentials, or None when they are not valid."""
+        """Return the active user with these credentials, or None when they are not valid."""
         if not username or not api_key:
-            return None
-        actor = self._directory.find_user(username)
-        if actor is None:
             return None
         digest = _digest(api_key)
         with self._lock:
-            given = self._keys.get(actor.username, set())
-            known = given | self._directory.key_digests(actor.user_id)
-        return actor if any(secrets.compare_digest(digest, other) for other in known) else None
-
-    def reset_key(self, actor: Actor) -> str:
-        """Give *actor* a new key and return it; every earlier one stops working."""
-        api_key = secrets.token_urlsafe(36)
+            known = self._known.get((username, digest))
+        if known is not None:
+            return known
+        actor = self._store.find_user(username)
+        if actor is None:
+            return None
         with self._lock:
-            self._keys.pop(actor.username, None)
-            self._directory.replace_keys(actor.user_id, _digest(api_key))
-        return api_key
+            keys = set(self._keys.get(actor.username, ()))
+        keys |= self._store.key_digests(actor.user_id)
+        if not any(secrets.compare_digest(digest, other) for other in keys):
+            return None
+        with self._lock:
+            self._known[username, digest] = actor
+        return actor
+
+    def forget_start_keys(self, username: str) -> None:
+        """Let the keys that *username* was given at the start work no more."""
+        with self._lock:
+            self._keys.pop(username, None)
+            self._known.clear()
+
+    def forget(self) -> None:
+        """Look everybody up again: users or keys have changed."""
+        with self._lock:
+            self._known.clear()
+
+
+def replace_keys(connection: sa.Connection, user_id: str) -> str:
+    """Give a user a new key, within the transaction of *connection*, and return it; others are removed."""
+    from ftrackd.sandbox.store import users
+
+    api_key = secrets.token_urlsafe(36)
+    users.replace_keys(connection, str(uuid.uuid4()), user_id, _digest(api_key))
+    return api_key
 
 
 def _digest(api_key: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ftrackd.sandbox import json_text
-from ftrackd.sandbox.errors import SandboxError
+from ftrackd.sandbox.errors import RequestError
 from ftrackd.sandbox.events.hub import Connection, HubServer
 
 ADMINISTRATION_PATH: Final = "/sandbox/"
@@ -72,8 +72,11 @@ HUB_FAULTS: Final = (
 )
 
 
-class FaultError(SandboxError):
+class FaultError(RequestError):
     """A fault was asked for that does not exist or is described wrongly."""
+
+    exception = "FaultError"
+    error_code = "fault_unknown"
 
 
 @dataclass
@@ -147,7 +150,7 @@ class Faults:
                 connections = self._select(values.pop("share", 1.0), values.pop("user", None))
                 getattr(self, f"_{kind}")(connections, **values)
                 return len(connections)
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise FaultError(f"The fault {kind} has no such value: {error}") from error
         raise FaultError(f"There is no fault {kind!r}; there are {', '.join(REQUEST_FAULTS + HUB_FAULTS)}.")
 
@@ -192,6 +195,8 @@ class Faults:
         """Neither read nor write, for *seconds* or until they are thawed; what is sent meanwhile arrives
         later.
         """
+        if seconds is not None and (not isinstance(seconds, (int, float)) or seconds < 0):
+            raise FaultError("freeze_sockets takes a number of seconds.")
         for connection in connections:
             connection.freeze()
         if seconds is not None:

@@ -197,19 +197,22 @@ def run(
     from ftrackd.sandbox.files.store import FileStore
     from ftrackd.sandbox.server import Server
     from ftrackd.sandbox.services import Services
+    from ftrackd.sandbox.store import Store
 
-    store: Any = None
+    store = stack.enter_context(Store.open(options.database, seed=options.seed))
     hub = HubServer(heartbeat_interval_s=options.heartbeat)
     faults = Faults(hub)
     for description in options.fault:
         faults.apply(_decode_fault(description))
     workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="sandbox-rpc")
     stack.callback(workers.shutdown, cancel_futures=True)
+    for username in keys:
+        store.ensure_user(username)
     services = Services(
         store=store,
         files=FileStore(_files_folder(options, stack)),
         hub=hub,
-        authenticator=Authenticator(_Directory(), keys),
+        authenticator=Authenticator(store, keys),
         signer=Signer(lifetime_s=options.link_lifetime),
         faults=faults,
         workers=workers,
@@ -220,19 +223,6 @@ def run(
         _announce(options, keys, listener)
 
     Server(Application(services), on_started=announce, on_stopping=hub.stop).run(sockets=[listener])
-
-
-class _Directory:
-    def find_user(self, username: str) -> Any:
-        from ftrackd.sandbox.auth import Actor
-
-        return Actor("d07ae5d0-66e1-11e1-b5e9-f23c91df25eb", username, username)
-
-    def key_digests(self, user_id: str) -> set[str]:
-        return set()
-
-    def replace_keys(self, user_id: str, digest: str) -> None:
-        pass
 
 
 def _decode_fault(description: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,15 +13,14 @@ from starlette.routing import Route
 from ftrackd.sandbox.auth import Actor
 from ftrackd.sandbox.errors import PermissionError, ValidationError
 from ftrackd.sandbox.files import picture
+from ftrackd.sandbox.files.links import DOWNLOAD_PATH, THUMBNAIL_PATH, UPLOAD_PATH
+from ftrackd.sandbox.files.names import media_type
 from ftrackd.sandbox.files.store import COPY_BYTES, Upload
 from ftrackd.sandbox.rpc.reply import FileMissingError, json_response
 
 if TYPE_CHECKING:
     from ftrackd.sandbox.services import Services
 
-DOWNLOAD_PATH: Final = "/component/get"
-THUMBNAIL_PATH: Final = "/component/thumbnail"
-UPLOAD_PATH: Final = "/component/upload"
 DEFAULT_PICTURE_PATH: Final = "/img/thumbnail2.png"
 DEFAULT_THUMBNAIL_SIZE: Final = 300
 
@@ -51,8 +49,9 @@ class FileEndpoints:
         component_id = _component_id(request)
         path = await self._existing_path(component_id)
         name = await self._services.run(self._services.component_file_name, component_id)
-        media_type = mimetypes.guess_type(name or "")[0] or "application/octet-stream"
-        return FileResponse(path, media_type=media_type, filename=name, content_disposition_type="inline")
+        return FileResponse(
+            path, media_type=media_type(name or ""), filename=name, content_disposition_type="inline"
+        )
 
     async def _thumbnail(self, request: Request) -> Response:
         await self._permit(request)
@@ -66,8 +65,8 @@ class FileEndpoints:
         except picture.NoPictureError:
             return await self._default(request)
         content = await self._services.run(preview.read_bytes)
-        media_type = "image/png" if content.startswith(b"\x89PNG") else "image/jpeg"
-        return Response(content, media_type=media_type, headers={"cache-control": "private, max-age=60"})
+        kind = "image/png" if content.startswith(b"\x89PNG") else "image/jpeg"
+        return Response(content, media_type=kind, headers={"cache-control": "private, max-age=60"})
 
     def _preview(self, component_id: str, path: Path, size: int) -> Path:
         preview = self._services.files.preview_path(component_id, str(size))
@@ -122,7 +121,9 @@ class FileEndpoints:
     async def _permit(self, request: Request) -> None:
         """Let *request* pass when its address is signed, or its credentials are valid."""
         if "signature" in request.query_params:
-            if not self._services.signer.verify(request.url.path, request.query_params):
+            # The size is the client's choice: it is added to a signed address.
+            signed = {name: value for name, value in request.query_params.items() if name != "size"}
+            if not self._services.signer.verify(request.url.path, signed):
                 raise PermissionError("The signed address is not valid or has expired.")
             return
         await self._authenticate(request)

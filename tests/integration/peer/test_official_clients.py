@@ -1,0 +1,15 @@
+"""The official clients work against the sandbox unchanged."""
+
+import pytest
+
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(400)]
+
+
+@pytest.mark.parametrize("script", ["session.py", "commit.py", "files.py", "events.py"])
+def test_when_official_python_client_then_its_script_succeeds(run_python, script):
+    run_python(script)
+
+
+@pytest.mark.parametrize("script", ["session.mjs", "files.mjs", "events.mjs"])
+def test_when_official_javascript_client_then_its_script_succeeds(run_javascript, script):
+    run_javascript(script)
