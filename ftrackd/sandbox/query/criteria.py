@@ -39,8 +39,10 @@ from ftrackd.sandbox.query.tree import (
     And,
     Comparison,
     Criteria,
+    Criterion,
     Membership,
     Not,
+    Operator,
     Or,
     Order,
     Path,
@@ -51,10 +53,19 @@ from ftrackd.sandbox.query.tree import (
 )
 from ftrackd.sandbox.schema.model import Collection, EntityType, Reference, Schema, ValueType
 
-#: Makes the condition at the end of a path.
-_Leaf = Callable[[Place, Meaning, Step], Condition]
 #: Makes the condition on entities at the other end of a relation.
 _Matching = Callable[[Place], Condition]
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """What is asked of the attribute at the end of a path."""
+
+    ask: Callable[[Place, Meaning], Condition]
+    #: The attribute has to be a relation.
+    is_relation: bool = False
+    #: The answer is never true where the attribute is null, or where there is no entity to have it.
+    rejects_null: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,36 +98,8 @@ class CriteriaCompiler:
                 return any_of([self.compile(operand, place) for operand in operands])
             case Not(operand):
                 return self.compile(operand, place).is_not(sa.true())
-            case Comparison(path, operator, value):
-                return self._follow(
-                    path,
-                    place,
-                    lambda at, meaning, _: self._operand(path, at, meaning).compare(operator, value),
-                )
-            case Membership(path, values, is_negated):
-                return self._follow(
-                    path,
-                    place,
-                    lambda at, meaning, _: self._operand(path, at, meaning).is_in(
-                        values, is_negated=is_negated
-                    ),
-                )
-            case QueryMembership(path, query, is_negated):
-                keys = self.compile_keys(query)
-                return self._follow(
-                    path,
-                    place,
-                    lambda at, meaning, _: self._operand(path, at, meaning).is_in_query(
-                        keys, is_negated=is_negated
-                    ),
-                )
-            case Quantified(path, _, inner):
-                return self._follow(
-                    path,
-                    place,
-                    lambda at, meaning, step: self._quantify(path, at, meaning, step, inner),
-                    to_relation=True,
-                )
+            case Comparison() | Membership() | QueryMembership() | Quantified():
+                return self._follow(criteria.path, place, self._end_of(criteria))
             case _:  # pragma: no cover
                 assert_never(criteria)
 
@@ -201,57 +184,78 @@ class CriteriaCompiler:
             refuse_cast(path, path.steps[-1])
         return Operand(meaning, place.source, self.dialect, path.position)
 
-    def _follow(
-        self, path: Path, place: Place, leaf: _Leaf, *, to_relation: bool = False, depth: int = 0
-    ) -> Condition:
-        """Follow *path* from its step number *depth* in each of its meanings; one of them has to match.
+    def _end_of(self, criterion: Criterion) -> _End:
+        """Return what to ask at the end of the criterion's path."""
+        path = criterion.path
+        match criterion:
+            case Comparison(_, operator, value):
+                return _End(
+                    lambda place, meaning: self._operand(path, place, meaning).compare(operator, value),
+                    rejects_null=(operator is Operator.NOT_EQUAL)
+                    if value.is_null
+                    else operator not in (Operator.NOT_EQUAL, Operator.NOT_LIKE),
+                )
+            case Membership(_, values, is_negated):
+                return _End(
+                    lambda place, meaning: self._operand(path, place, meaning).is_in(
+                        values, is_negated=is_negated
+                    ),
+                    rejects_null=bool(values) and (is_negated or not any(value.is_null for value in values)),
+                )
+            case QueryMembership(_, query, is_negated):
+                keys = self.compile_keys(query)
+                return _End(
+                    lambda place, meaning: self._operand(path, place, meaning).is_in_query(
+                        keys, is_negated=is_negated
+                    )
+                )
+            case Quantified(_, _, inner):
+                return _End(
+                    lambda place, meaning: self._quantify(path, place, meaning, inner), is_relation=True
+                )
 
-        Args:
-            path: The whole path.
-            place: Where the step is looked up.
-            leaf: Makes the condition at the end.
-            to_relation: The path has to end with a relation.
-            depth: Number of the step.
-        """
+    def _follow(self, path: Path, place: Place, end: _End, depth: int = 0) -> Condition:
+        """Follow *path* from its step number *depth* in each of its meanings; one of them has to match."""
         step = path.steps[depth]
         is_last = depth == len(path.steps) - 1
         meanings = find_meanings(
-            self._schema, place.entity_type, step.name, path.position, is_followed=to_relation or not is_last
+            self._schema,
+            place.entity_type,
+            step.name,
+            path.position,
+            is_followed=end.is_relation or not is_last,
         )
 
-        def follow_rest(inner: Place) -> Condition:
-            return self._follow(path, inner, leaf, to_relation=to_relation, depth=depth + 1)
-
         def condition_of(meaning: Meaning) -> Condition:
-            if is_last:
-                condition = leaf(place, meaning, step)
-            else:
-                condition = self._enter(path, place, meaning, step, follow_rest)
+            condition = (
+                end.ask(place, meaning) if is_last else self._follow_beyond(path, place, end, depth, meaning)
+            )
             if meaning.is_narrower:
                 condition = all_of([*type_conditions(meaning.owner, place.source), condition])
             return condition
 
         return any_of(try_meanings(meanings, condition_of))
 
-    def _enter(
-        self, path: Path, place: Place, meaning: Meaning, step: Step, matching: _Matching
-    ) -> Condition:
-        """What is at the other end of the relation, if anything, is *matching*."""
+    def _follow_beyond(self, path: Path, place: Place, end: _End, depth: int, meaning: Meaning) -> Condition:
+        """Follow the rest of *path* at the other end of the relation that *meaning* is."""
+        step = path.steps[depth]
         relation = as_relation(meaning, step, path.position)
         target = find_target(self._schema, relation, step, path.position)
         if isinstance(relation, Collection):
-            return self._exists(place, relation, target, matching)
+            return self._exists(
+                place, relation, target, lambda inner: self._follow(path, inner, end, depth + 1)
+            )
         inner = place.scope.enter(place, meaning, relation, target, path.position)
-        condition = matching(inner)
-        if target.name != relation.target:
-            # What is no such subtype has no such attribute, so not even "is None" matches.
+        condition = self._follow(path, inner, end, depth + 1)
+        # What is no such subtype has no such attribute, so not even "is None" matches. Where null never
+        # matches, saying so lets the database turn the left join into an inner one and choose its order.
+        if target.name != relation.target or end.rejects_null:
             condition = all_of([inner.source.c[relation.join.remote].is_not(None), condition])
         return condition
 
-    def _quantify(
-        self, path: Path, place: Place, meaning: Meaning, step: Step, criteria: Criteria | None
-    ) -> Condition:
+    def _quantify(self, path: Path, place: Place, meaning: Meaning, criteria: Criteria | None) -> Condition:
         """``relation any (criteria)``: an entity at the other end exists and matches."""
+        step = path.steps[-1]
         relation = as_relation(meaning, step, path.position)
         target = find_target(self._schema, relation, step, path.position)
         if isinstance(relation, Collection):
@@ -273,13 +277,15 @@ class CriteriaCompiler:
     ) -> Condition:
         """A member of *collection* exists that is *matching*.
 
-        With criteria the members are found first and lead to their owners through an index; without, each
-        owner is asked whether it has any.
+        With criteria the members are found first and lead to their owners through an index. Each owner is
+        asked whether it has any when there are no criteria, or when the members are rows of a view, which
+        is expensive to make for all owners.
         """
         scope = Scope(target)
         conditions = [] if matching is None else [matching(scope.place)]
         members, key = select_members(scope, collection.join, conditions)
         local = place.source.c[collection.join.local]
-        if matching is not None:
+        is_view = not isinstance(target.table, sa.Table)
+        if matching is not None and not is_view:
             return local.in_(members.add_columns(key).where(key.is_not(None)).correlate(None))
         return members.add_columns(sa.literal(1)).where(key == local).correlate(place.source).exists()

@@ -134,7 +134,8 @@ class Or:
     operands: tuple[Criteria, ...]
 
 
-Criteria: TypeAlias = Comparison | Membership | QueryMembership | Quantified | Not | And | Or
+Criterion: TypeAlias = Comparison | Membership | QueryMembership | Quantified
+Criteria: TypeAlias = Criterion | Not | And | Or
 
 
 @dataclass(frozen=True, slots=True)
