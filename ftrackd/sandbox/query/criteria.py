@@ -44,7 +44,6 @@ from ftrackd.sandbox.query.tree import (
     Not,
     Operator,
     Or,
-    Order,
     Path,
     Quantified,
     Query,
@@ -119,7 +118,7 @@ class CriteriaCompiler:
         scope = Scope(entity_type)
         key = self.value_at(path, scope.place).terms[-1]
         conditions = self.conditions(query, scope)
-        order = self.ordering(query.order_by, scope.place)
+        order = self.ordering(query, scope.place)
         statement = sa.select(key).select_from(scope.from_clause)
         statement = statement.where(*conditions, key.is_not(None))
         if query.limit is not None or query.offset:
@@ -128,19 +127,23 @@ class CriteriaCompiler:
 
     def conditions(self, query: Query, scope: Scope) -> list[Condition]:
         """Return everything the rows of *query* have to meet, their entity type included."""
-        conditions = type_conditions(scope.entity_type, scope.source)
-        if query.criteria is not None:
-            conditions.append(self.compile(query.criteria, scope.place))
-        return conditions
+        if query.criteria is None:
+            return type_conditions(scope.entity_type, scope.source)
+        # Most rows of a table are of few types, so any other criterion finds them sooner than the type does.
+        conditions = [
+            self.dialect.is_member(self.dialect.unindexed(scope.source.c[criterion.column]), criterion.values)
+            for criterion in scope.entity_type.criteria
+        ]
+        return [*conditions, self.compile(query.criteria, scope.place)]
 
-    def ordering(self, order_by: tuple[Order, ...], place: Place) -> list[sa.ColumnElement[Any]]:
-        """Return the ORDER BY terms; the primary key comes last, so that pages never overlap."""
+    def ordering(self, query: Query, place: Place) -> list[sa.ColumnElement[Any]]:
+        """Return the ORDER BY terms; the last ones make the order total, so that pages never overlap."""
         terms = [
             self.dialect.ordered(term, is_descending=order.is_descending)
-            for order in order_by
+            for order in query.order_by
             for term in self.value_at(order.path, place).terms
         ]
-        return [*terms, *place.entity_type.key_columns(place.source)]
+        return [*terms, *self.dialect.implicit_order(place.source, place.entity_type)]
 
     def value_at(self, path: Path, place: Place) -> PathValue:
         """Return SQL for the value at the end of *path*, which leads through references only.

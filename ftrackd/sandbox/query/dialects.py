@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql.elements import UnaryExpression
+from sqlalchemy.sql.operators import custom_op
+
+from ftrackd.sandbox.schema.model import EntityType
 
 #: Lists up to this length are bound value by value, longer ones as one parameter.
-_SHORT_LIST = 8
+_SHORT_LIST: Final = 8
+_NO_INDEX: Final = custom_op[Any]("+")
 
 
 class Dialect:
@@ -42,6 +47,21 @@ class Dialect:
         """An ordering term; nulls come first when ascending and last when descending."""
         return column.desc() if is_descending else column.asc()
 
+    def implicit_order(self, source: sa.FromClause, entity_type: EntityType) -> list[sa.ColumnElement[Any]]:
+        """Terms that order the rows of *source* totally, and the same way every time.
+
+        Rows of tables come in the order of their creation, which costs nothing: each index keeps it.
+        """
+        if not isinstance(entity_type.table, sa.Table):
+            return entity_type.key_columns(source)
+        row_number: sa.ColumnClause[int] = sa.column("rowid", sa.Integer())
+        row_number.table = source
+        return [row_number]
+
+    def unindexed(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """The column, in a form that keeps the database from looking it up in an index."""
+        return UnaryExpression(column, operator=_NO_INDEX, type_=column.type)
+
 
 class PostgresqlDialect(Dialect):
     """Builds the same expressions for PostgreSQL."""
@@ -71,6 +91,12 @@ class PostgresqlDialect(Dialect):
     def ordered(self, column: sa.ColumnElement[Any], *, is_descending: bool) -> sa.ColumnElement[Any]:
         term = sa.func.lower(column) if _is_text(column) else column
         return term.desc().nulls_last() if is_descending else term.asc().nulls_first()
+
+    def implicit_order(self, source: sa.FromClause, entity_type: EntityType) -> list[sa.ColumnElement[Any]]:
+        return entity_type.key_columns(source)
+
+    def unindexed(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return column
 
 
 def dialect_of(connection: sa.Connection) -> Dialect:

@@ -135,7 +135,7 @@ def _execute(connection: sa.Connection, schema: Schema, query: Query, links: Lin
     node = make_plan(schema, entity_type, _paths(query, entity_type))
     scope = Scope(entity_type)
     conditions = compiler.conditions(query, scope)
-    order = compiler.ordering(query.order_by, scope.place)
+    order = compiler.ordering(query, scope.place)
     statement = sa.select().select_from(scope.from_clause).where(*conditions).order_by(*order)
     statement = statement.limit(query.limit).offset(query.offset or None)
     found = _read(Hydrator(connection, schema, dialect, links), node, scope, statement)
