@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -82,28 +82,55 @@ def discover(
     ]
 
 
+@dataclass(frozen=True)
+class LoadedModule:
+    """A module of a plugin after import: ``module`` is ``None`` when that failed, as ``report`` says."""
+
+    module: ModuleType | None
+    report: ModuleReport
+
+
 def load_plugin(
     source: PluginSource,
     registry: PluginRegistry,
     positional_arguments: Sequence[Any] = (),
     keyword_arguments: Mapping[str, Any] | None = None,
 ) -> LoadReport:
-    """Load the modules of one plugin and call ``register`` of each through *registry*; never raises."""
+    """Load the modules of one plugin and call ``register`` of each through *registry*; never raises.
+
+    A module registers before the next one is imported, so that a plugin's files may build on each other.
+    """
     report = LoadReport(source)
     with isolated_imports(source):
-        for module, file, failure in _loaded_modules(source):
-            if module is None:
-                report.modules.append(failure)
-            else:
-                report.modules.append(
-                    _register(module, file, registry, positional_arguments, keyword_arguments or {})
-                )
+        for loaded in _modules(source):
+            report.modules.append(
+                _registered(loaded, registry, positional_arguments, keyword_arguments or {})
+            )
     return report
 
 
-def _loaded_modules(
+def load_modules(source: PluginSource) -> list[LoadedModule]:
+    """Import the modules of one plugin without registering them; never raises."""
+    with isolated_imports(source):
+        return list(_modules(source))
+
+
+def register_modules(
     source: PluginSource,
-) -> Iterable[tuple[ModuleType | None, str, ModuleReport]]:
+    modules: Sequence[LoadedModule],
+    registry: PluginRegistry,
+    positional_arguments: Sequence[Any] = (),
+    keyword_arguments: Mapping[str, Any] | None = None,
+) -> LoadReport:
+    """Call ``register`` of modules that :func:`load_modules` imported; never raises."""
+    with isolated_imports(source):
+        reports = [
+            _registered(loaded, registry, positional_arguments, keyword_arguments or {}) for loaded in modules
+        ]
+    return LoadReport(source, reports)
+
+
+def _modules(source: PluginSource) -> Iterator[LoadedModule]:
     if source.entry_point:
         yield _load_entry_point(source)
         return
@@ -111,15 +138,15 @@ def _loaded_modules(
         yield _load_file(source, file)
 
 
-def _load_file(source: PluginSource, file: Path) -> tuple[ModuleType | None, str, ModuleReport]:
+def _load_file(source: PluginSource, file: Path) -> LoadedModule:
     name = module_name(source, file)
     try:
-        return load_module(source, file), str(file), ModuleReport(name, str(file), "imported")
+        return LoadedModule(load_module(source, file), ModuleReport(name, str(file), "imported"))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - contains what a plugin does at import
-        return None, str(file), _import_failure(name, str(file), error)
+        return LoadedModule(None, _import_failure(name, str(file), error))
 
 
-def _load_entry_point(source: PluginSource) -> tuple[ModuleType | None, str, ModuleReport]:
+def _load_entry_point(source: PluginSource) -> LoadedModule:
     # Only entry points need the metadata reader, which is slow to import.
     from importlib.metadata import entry_points
 
@@ -127,7 +154,7 @@ def _load_entry_point(source: PluginSource) -> tuple[ModuleType | None, str, Mod
         (point,) = entry_points(group="ftrackd.plugins", name=source.entry_point)
         loaded = point.load()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - contains what a plugin does at import
-        return None, source.entry_point, _import_failure(source.entry_point, source.entry_point, error)
+        return LoadedModule(None, _import_failure(source.entry_point, source.entry_point, error))
     if isinstance(loaded, ModuleType):
         module = loaded
     else:
@@ -135,7 +162,7 @@ def _load_entry_point(source: PluginSource) -> tuple[ModuleType | None, str, Mod
         vars(module)["register"] = getattr(loaded, "register", loaded)
         vars(module)["unregister"] = getattr(loaded, "unregister", None)
     file = getattr(module, "__file__", None) or source.entry_point
-    return module, file, ModuleReport(module.__name__, file, "imported")
+    return LoadedModule(module, ModuleReport(module.__name__, file, "imported"))
 
 
 def _import_failure(name: str, file: str, error: BaseException) -> ModuleReport:
@@ -149,13 +176,15 @@ def _import_failure(name: str, file: str, error: BaseException) -> ModuleReport:
     )
 
 
-def _register(
-    module: ModuleType,
-    file: str,
+def _registered(
+    loaded: LoadedModule,
     registry: PluginRegistry,
     positional_arguments: Sequence[Any],
     keyword_arguments: Mapping[str, Any],
 ) -> ModuleReport:
+    module, file = loaded.module, loaded.report.file
+    if module is None:
+        return loaded.report
     if not callable(getattr(module, "register", None)):
         _logger.debug("%s has no register function, so it is a helper", file)
         return ModuleReport(module.__name__, file, "no register")

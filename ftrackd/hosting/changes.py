@@ -1,0 +1,111 @@
+"""Whether a group's code differs from what its newest process executed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ftrackd.hosting.group import PluginGroup
+from ftrackd.hosting.restart import RestartPolicy
+from ftrackd.hosting.watcher import Scan
+from ftrackd.settings import HostingSettings
+
+
+class Changes:
+    """Compares scans with what was loaded; runs in the host's loop."""
+
+    def __init__(self, settings: HostingSettings) -> None:
+        self._settings = settings
+        self._scan = Scan((), {}, {})
+        self._missing: set[str] = set()
+
+    @property
+    def awaits_confirmation(self) -> bool:
+        """Whether a plugin was missing in the last scan, which another one must confirm."""
+        return bool(self._missing)
+
+    def new_policy(self) -> RestartPolicy:
+        """Return the restart policy of a new group."""
+        return RestartPolicy(
+            self._settings.restart_delay_s,
+            self._settings.restart_delay_cap_s,
+            self._settings.disable_after_failures,
+        )
+
+    def use(self, scan: Scan) -> None:
+        """Compare with *scan* from now on."""
+        self._scan = scan
+
+    def confirmed_removals(self, known: Iterable[str], scan: Scan) -> list[str]:
+        """Return the plugins that are missing for the second time.
+
+        Editors save by writing another file and renaming it: for a moment the plugin is not there.
+        """
+        present = {entry.name for entry in scan.entries}
+        missing = set(known) - present
+        removed = sorted(missing & self._missing)
+        self._missing = missing - set(removed)
+        return removed
+
+    def attempt(self, group: PluginGroup) -> None:
+        """Note what lies there as a new process of *group* begins to load."""
+        group.attempted_tree = self._own_tree(group)
+        group.attempted_modules = self._modules(group)
+        group.attempted_files = {}
+        group.has_failed_attempt = False
+
+    def loaded(self, group: PluginGroup, files: Mapping[str, str]) -> None:
+        """Note which files, with which contents, the new process executed."""
+        group.attempted_files = dict(files)
+
+    def is_changed(self, group: PluginGroup) -> bool:
+        """Return whether loading *group* again would execute something else than the last attempt did."""
+        if group.candidate is not None and not group.attempted_files:
+            # It is still loading; what it read is compared when it has said so.
+            return False
+        if not group.entries or self._modules(group) != group.attempted_modules:
+            return bool(group.entries)
+        tree = self._scan.tree
+        for path, digest in group.attempted_files.items():
+            if tree.get(path, "" if self._is_watched(path) else digest) != digest:
+                return True
+        # What is missing may appear anywhere near: a failed attempt looks at everything around it.
+        return group.has_failed_attempt and self._own_tree(group) != group.attempted_tree
+
+    def further_files(self, groups: Iterable[PluginGroup]) -> frozenset[str]:
+        """Return the files outside the plugin paths that plugins executed."""
+        return frozenset(
+            path for group in groups for path in group.attempted_files if not self._is_watched(path)
+        )
+
+    def roots(self, group: PluginGroup, paths: Sequence[Path]) -> list[Path]:
+        """Return the folders from which code is read afresh and checked."""
+        folders = [path if path.is_dir() else path.parent for path in paths]
+        own = [
+            entry.source.root if entry.source.root.is_dir() else entry.source.root.parent
+            for entry in group.entries.values()
+            if not entry.source.entry_point
+        ]
+        return list(dict.fromkeys((*folders, *own)))
+
+    def _is_watched(self, path: str) -> bool:
+        return any(
+            path.startswith(os.path.realpath(root).rstrip(os.sep) + os.sep) for root in self._plugin_folders()
+        )
+
+    def _plugin_folders(self) -> list[Path]:
+        return [path if path.is_dir() else path.parent for path in self._settings.plugin_paths]
+
+    def _modules(self, group: PluginGroup) -> dict[str, tuple[str, ...]]:
+        return {name: self._scan.modules.get(name, ()) for name in group.entries}
+
+    def _own_tree(self, group: PluginGroup) -> dict[str, str]:
+        roots = tuple(
+            os.path.realpath(
+                entry.source.root if entry.source.root.is_dir() else entry.source.root.parent
+            ).rstrip(os.sep)
+            + os.sep
+            for entry in group.entries.values()
+        )
+        return {path: digest for path, digest in self._scan.tree.items() if path.startswith(roots)}

@@ -1,0 +1,1 @@
+"""What runs in a plugin process: the Session over the link, the lanes, the capture of output."""

@@ -1,0 +1,283 @@
+"""One plugin in its process: its Session, its lanes, and what happens to a delivery."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ftrackd.api._plugin_discovery import PluginSource
+from ftrackd.api._plugin_loading import forget_modules
+from ftrackd.api._plugin_registry import PluginRegistry
+from ftrackd.api.event import codec
+from ftrackd.api.event.base import Event
+from ftrackd.api.plugin import LoadedModule, LoadReport, load_modules, load_plugin, register_modules
+from ftrackd.hosting.child import failures
+from ftrackd.hosting.child.event_hub import acting_as_guest
+from ftrackd.hosting.child.lanes import Lane, Turnstile
+from ftrackd.hosting.child.output import current_plugin
+from ftrackd.hosting.child.session import HostedSession
+from ftrackd.hosting.child.specification import PluginSpecification, ProcessSpecification
+from ftrackd.hosting.link import Frame, Link
+
+_LAUNCH_TOPIC: Final = "ftrack.action.launch"
+_logger = logging.getLogger("ftrackd.hosting.plugin")
+
+current_delivery: ContextVar[DeliveryFacts | None] = ContextVar("current_delivery", default=None)
+
+
+@dataclass(frozen=True)
+class DeliveryFacts:
+    """What a callback may want to know about the delivery it runs for: ``token`` grows with every attempt."""
+
+    id: str
+    token: int
+    attempt: int
+    is_replayed: bool
+
+
+class GuestModules:
+    """The modules of session plugins in this process, imported once and registered with each Session."""
+
+    def __init__(self) -> None:
+        self._modules: dict[str, list[LoadedModule]] = {}
+
+    def of(self, source: PluginSource) -> list[LoadedModule]:
+        """Return the modules of *source*, importing them the first time."""
+        if source.name not in self._modules:
+            self._modules[source.name] = load_modules(source)
+        return self._modules[source.name]
+
+    def refresh(self, source: PluginSource) -> bool:
+        """Import *source* anew; return whether that worked. The former modules stay when it did not."""
+        forget_modules(source)
+        modules = load_modules(source)
+        if any(loaded.module is None for loaded in modules):
+            return False
+        self._modules[source.name] = modules
+        return True
+
+    def forget(self, name: str) -> None:
+        """Drop the modules of a session plugin that is gone."""
+        self._modules.pop(name, None)
+
+
+class PluginRuntime:
+    """Runs one plugin: starts its Session and its lanes, and hands it what arrives."""
+
+    def __init__(
+        self,
+        plugin: PluginSpecification,
+        process: ProcessSpecification,
+        bootstrap: Mapping[str, Any],
+        link: Link,
+        guest_modules: GuestModules,
+    ) -> None:
+        self.plugin = plugin
+        self.name = plugin.source.name
+        self.report = LoadReport(plugin.source)
+        self.uncommitted = 0
+        self._process = process
+        self._bootstrap = bootstrap
+        self._link = link
+        self._guest_modules = guest_modules
+        self._guests = tuple(guest for guest in process.guests if guest.source.name != self.name)
+        self._guest_registries: dict[str, PluginRegistry] = {}
+        self._registry = PluginRegistry()
+        self._turnstile = Turnstile()
+        self._lanes = {
+            "event": Lane("event", plugin.concurrency),
+            "interactive": Lane("interactive", 1),
+            "reply": Lane("reply", 1),
+        }
+        self.session: HostedSession | None = None
+
+    def start(self) -> None:
+        """Make the Session, which loads and registers the plugin, and start the lanes."""
+        current_plugin.set(self.name)
+        self.session = HostedSession(
+            server_url=self._process.server_url,
+            api_user=self._process.api_user,
+            api_key=self._process.api_key,
+            bootstrap=self._bootstrap,
+            link=self._link,
+            plugin=self.name,
+            load=self._load,
+            plugin_arguments=self.plugin.arguments,
+            identity_map_limit=self._process.identity_map_limit,
+        )
+        for lane in self._lanes.values():
+            lane.start()
+
+    def deliver(self, frame: Frame) -> None:
+        """Queue a delivery on its lane."""
+        lane = self._lanes[frame.header["lane"]]
+        is_patient = frame.header["lane"] == "event"
+        lane.put(lambda: self._run(frame, is_patient=is_patient))
+
+    def reply(self, raw: bytes) -> None:
+        """Hand a reply to whoever waits for it, while callbacks run."""
+        self._lanes["reply"].put(lambda: self._dispatch_reply(raw))
+
+    def acknowledge(self, number: str, arguments: bytes) -> None:
+        """Tell the hub what the server said to its event packet *number*."""
+        if self.session is not None:
+            self.session.hosted_hub.link_transport.acknowledge(number, arguments)
+
+    def reset(self) -> None:
+        """Reset the Session between two deliveries."""
+        if self.session is not None:
+            with self._turnstile.alone():
+                self.session.reset()
+
+    def change_guests(self, guests: Sequence[PluginSpecification], changed: Sequence[str]) -> None:
+        """Let *guests* shape the Session from now on; those named in *changed* have new code."""
+        if self.session is None:
+            return
+        wanted = tuple(guest for guest in guests if guest.source.name != self.name)
+        with self._turnstile.alone():
+            before = {guest.source.name for guest in self._guests}
+            after = {guest.source.name for guest in wanted}
+            for name in (before - after) | (set(changed) & before):
+                self._remove_guest(name)
+            self._guests = wanted
+            for guest in wanted:
+                if guest.source.name not in before or guest.source.name in changed:
+                    self._add_guest(self.session, guest)
+            # Classes are built anew, because a session plugin may make them.
+            self.session.types = self.session._build_entity_type_classes(self.session.schemas)
+            self.session.reset()
+
+    def finish(self, deadline: float) -> None:
+        """Finish what was delivered until *deadline*, let the plugin clean up, close the Session."""
+        unfinished = [name for name, lane in self._lanes.items() if not lane.finish(deadline)]
+        if unfinished:
+            _logger.warning("Deliveries of %s did not end in time", self.name)
+        if self.session is None:
+            return
+        for failure in self._registry.unregister_all((self.session,)):
+            _logger.error("unregister of %s failed: %s\n%s", failure.module, failure.error, failure.traceback)
+        self.session.close()
+
+    def _load(self, session: HostedSession, arguments: Mapping[str, Any]) -> None:
+        for guest in self._guests:
+            self._add_guest(session, guest)
+        self.report = load_plugin(self.plugin.source, self._registry, (session,), arguments)
+
+    def _add_guest(self, session: HostedSession, guest: PluginSpecification) -> None:
+        registry = PluginRegistry()
+        modules = self._guest_modules.of(guest.source)
+        with acting_as_guest(guest.source.name):
+            report = register_modules(guest.source, modules, registry, (session,), guest.arguments)
+        self._guest_registries[guest.source.name] = registry
+        for failed in report.errors:
+            _logger.warning(
+                "Session plugin %s does not shape this Session: %s", guest.source.name, failed.error
+            )
+
+    def _remove_guest(self, name: str) -> None:
+        registry = self._guest_registries.pop(name, None)
+        if self.session is None or registry is None:
+            return
+        with acting_as_guest(name):
+            registry.unregister_all((self.session,))
+        self.session.hosted_hub.forget_guest(name)
+
+    def _run(self, frame: Frame, *, is_patient: bool) -> None:
+        with self._turnstile.passing(patient=is_patient):
+            outcome = self._outcome(frame)
+        try:
+            self._link.send("done", {"plugin": self.name, "id": frame.header["id"], **outcome})
+        except OSError:
+            # The main process is gone; whoever comes next finds the delivery unfinished and runs it again.
+            return
+
+    def _outcome(self, frame: Frame) -> dict[str, Any]:
+        header = frame.header
+        current_plugin.set(self.name)
+        current_delivery.set(
+            DeliveryFacts(header["id"], header["token"], header["attempt"], header["replayed"])
+        )
+        expires_at = header["expires"]
+        if expires_at is not None and time.time() > expires_at:
+            return {"status": "returned", "error": "expired before it could run", "seconds": 0.0}
+        began = time.monotonic()
+        try:
+            event = codec.event_from(codec.decode_event(frame.payload))
+            errors = self._dispatch(event)
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - contains one delivery
+            event = None
+            errors = [error]
+        seconds = time.monotonic() - began
+        outcome: dict[str, Any] = {"status": "returned", "seconds": seconds}
+        if event is not None and event.is_stopped():
+            outcome["stopped"] = True
+        if errors:
+            outcome.update(self._failure(event, errors))
+        return outcome
+
+    def _failure(self, event: Event | None, errors: Sequence[BaseException]) -> dict[str, Any]:
+        error_id = uuid.uuid4().hex[:8]
+        topic = event["topic"] if event is not None else ""
+        _logger.error("Delivery %s of %s failed: %s", error_id, topic, errors[0])
+        if event is not None and topic == _LAUNCH_TOPIC:
+            self._answer_failed_launch(event, error_id)
+        return {
+            "status": "raised",
+            "error": failures.describe(errors),
+            "transient": all(failures.is_transient(error) for error in errors),
+            "error_id": error_id,
+        }
+
+    def _answer_failed_launch(self, event: Event, error_id: str) -> None:
+        if self.session is None:
+            return
+        message = f"The action failed. Tell your administrator this number: {error_id}"
+        try:
+            self.session.event_hub.publish_reply(event, {"success": False, "message": message})
+        except Exception as error:  # noqa: BLE001 - contains what a plugin made of its hub
+            _logger.warning("The failure of an action could not be answered: %s", error)
+
+    def _dispatch(self, event: Event) -> list[BaseException]:
+        session = self.session
+        if session is None:
+            raise RuntimeError("the Session is not started")
+        session.expire_changes(event)
+        with session.unit_of_work(f"{event['topic']} {event['id']}") as unit:
+            try:
+                outcome = session.hosted_hub.dispatch(event)
+                return [failure.exception for failure in outcome.failures]
+            finally:
+                if unit.pending_count:
+                    self.uncommitted += unit.pending_count
+                    _logger.warning(
+                        "Callback for %s left %d operations uncommitted, rolled back: %s",
+                        event["topic"],
+                        unit.pending_count,
+                        unit.describe(),
+                    )
+                    unit.rollback()
+
+    def _dispatch_reply(self, raw: bytes) -> None:
+        current_plugin.set(self.name)
+        try:
+            event = codec.event_from(codec.decode_event(raw))
+            errors = self._dispatch(event)
+        except (Exception, SystemExit) as raised:  # noqa: BLE001 - contains a reply's callback
+            errors = [raised]
+        for error in errors:
+            _logger.error("Callback for a reply failed: %s", error)
+
+
+def waiting_threads() -> list[threading.Thread]:
+    """Return the threads that keep a process from ending: the plugin's own that are no daemons."""
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread is not threading.main_thread() and thread.is_alive() and not thread.daemon
+    ]

@@ -1,0 +1,110 @@
+"""Which plugins this daemon hosts: what lies on the plugin paths, minus what settings or trust refuse."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ftrackd.api._plugin_discovery import PluginSource, find_plugins
+from ftrackd.hosting import trust
+from ftrackd.hosting.child.specification import PluginSpecification
+from ftrackd.hosting.errors import UntrustedPathError
+from ftrackd.settings import GroupSettings, HostingSettings, PluginSettings
+
+ENTRY_POINT_GROUP: Final = "ftrackd.plugins"
+_SHAPING_TEXT: Final = re.compile(
+    rb"ftrack\.api\.session\.(construct-entity-type|configure-location|get-file-type-from-string)"
+    rb"|ftrack\.storage-scenario\."
+)
+
+
+@dataclass(frozen=True)
+class HostedEntry:
+    """One plugin that is there; ``refusal`` says why it may not be loaded."""
+
+    source: PluginSource
+    settings: PluginSettings
+    group: str
+    is_enabled: bool = True
+    refusal: str = ""
+
+    @property
+    def name(self) -> str:
+        """The plugin's name."""
+        return self.source.name
+
+
+def find_entries(
+    hosting: HostingSettings,
+    plugin_settings: Mapping[str, PluginSettings],
+    groups: Sequence[GroupSettings],
+) -> list[HostedEntry]:
+    """Return every plugin on the configured paths, in load order, loadable or not."""
+    group_of = {plugin: group.name for group in groups for plugin in group.plugins}
+    entries = []
+    for source in [*find_plugins(hosting.plugin_paths), *_installed(hosting)]:
+        settings = plugin_settings.get(source.name, PluginSettings())
+        group = "in-process" if hosting.in_process else group_of.get(source.name, source.name)
+        refusal = "" if hosting.allow_unsafe_paths or source.entry_point else refusal_of(source)
+        entries.append(HostedEntry(source, settings, group, settings.enabled, refusal))
+    return entries
+
+
+def refusal_of(source: PluginSource) -> str:
+    """Return why code of *source* may not be loaded, empty when it may."""
+    try:
+        trust.check_tree(source.root)
+        for folder in source.search_paths:
+            trust.check_trusted(folder)
+    except UntrustedPathError as error:
+        return str(error)
+    return ""
+
+
+def specification_of(entry: HostedEntry, hosting: HostingSettings) -> PluginSpecification:
+    """Return what the plugin's process is told about it."""
+    return PluginSpecification(
+        source=entry.source,
+        arguments={**hosting.arguments, **entry.settings.arguments},
+        concurrency=entry.settings.concurrency or hosting.concurrency,
+    )
+
+
+def may_shape_sessions(source: PluginSource) -> bool:
+    """Guess from its text whether *source* is a session plugin; its subscriptions tell for certain later.
+
+    The guess lets the other plugins' Sessions be right from their first moment.
+    """
+    return any(_mentions_shaping(file) for file in _own_files(source))
+
+
+def _own_files(source: PluginSource) -> list[Path]:
+    if not source.root.is_dir():
+        return list(source.modules)
+    folders = [source.root / name for name in ("hook", "location", "resource")]
+    files = [file for folder in folders if folder.is_dir() for file in sorted(folder.rglob("*.py"))]
+    return files or list(source.modules)
+
+
+def _mentions_shaping(file: Path) -> bool:
+    try:
+        return _SHAPING_TEXT.search(file.read_bytes()) is not None
+    except OSError:
+        # Loading it will fail with the same error and report it.
+        return False
+
+
+def _installed(hosting: HostingSettings) -> list[PluginSource]:
+    if not hosting.entry_points:
+        return []
+    from importlib.metadata import entry_points
+
+    return [
+        PluginSource(
+            name=point.name, root=Path(point.value), kind="entry point", modules=(), entry_point=point.name
+        )
+        for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
+    ]

@@ -1,0 +1,512 @@
+"""The host: every plugin in its own process, supervised, reloaded without losing an event."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from ftrackd.api import _json
+from ftrackd.hosting.capture import PluginLog
+from ftrackd.hosting.changes import Changes
+from ftrackd.hosting.child.specification import PluginSpecification, ProcessSpecification, encode_plugin
+from ftrackd.hosting.entries import specification_of
+from ftrackd.hosting.errors import UnknownPluginError
+from ftrackd.hosting.group import PluginGroup
+from ftrackd.hosting.link import Frame
+from ftrackd.hosting.loop import HostLoop
+from ftrackd.hosting.model import Bootstrap, HostedDelivery, HostListener, PluginStatus, ServerAccess
+from ftrackd.hosting.process import HostedProcess, StartReport
+from ftrackd.hosting.relay import Relay
+from ftrackd.hosting.session_plugins import SessionPlugins
+from ftrackd.hosting.spawning import Spawner
+from ftrackd.hosting.supervision import TICK_S, Supervision
+from ftrackd.hosting.watcher import Scan, Scanner, Watcher, code_roots
+from ftrackd.settings import GroupSettings, HostingSettings, PluginSettings
+
+_DELIVER_ATTEMPTS: Final = 3
+_FINISH_GRACE_S: Final = 5.0
+_GUESTS_DELAY_S: Final = 0.05
+_log = structlog.stdlib.get_logger("ftrackd.hosting.host")
+
+
+class Host:
+    """Runs the plugins that *settings* name and carries deliveries to them.
+
+    *listener* hears of subscriptions, publishes and outcomes from the host's own thread. Subscriptions of a
+    plugin that crashed stay announced until its next process has its own, so that no event is missed in
+    between; only a plugin that is removed, or the end of the host, takes them back.
+    """
+
+    def __init__(
+        self,
+        settings: HostingSettings,
+        plugin_settings: Mapping[str, PluginSettings],
+        groups: Sequence[GroupSettings],
+        listener: HostListener,
+        server: ServerAccess,
+        bootstrap: Bootstrap,
+    ) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._server = server
+        self._loop = HostLoop()
+        self._relay = Relay(listener, server)
+        self._log = PluginLog()
+        self._spawner = Spawner(self._loop, bootstrap, self._ended, in_process=settings.in_process)
+        self._supervision = Supervision(settings, plugin_settings, self)
+        self._scanner = Scanner(settings, plugin_settings, groups)
+        self._watcher = Watcher(settings, self._scanner, self._scanned)
+        self._changes = Changes(settings)
+        self._session_plugins = SessionPlugins()
+        self._changed_guests: set[str] | None = None
+        self._groups: dict[str, PluginGroup] = {}
+        self._group_of: dict[str, PluginGroup] = {}
+        self._is_stopping = False
+        self._all_ended = threading.Event()
+
+    # What the daemon asks for, from any thread.
+
+    def start(self) -> None:
+        """Find the plugins and start their processes; returns before they are registered.
+
+        Raises :class:`ftrackd.hosting.errors.TemplateError` when no process can be started at all.
+        """
+        self._spawner.start()
+        scan = self._scanner.scan()
+        self._loop.start()
+        self._loop.ask(lambda: self._apply(scan))
+        self._loop.call(self._tick)
+        self._watcher.start()
+
+    def stop(self, deadline_s: float = 20.0) -> None:
+        """Let running callbacks finish for *deadline_s*, then end every process; nothing is left behind."""
+        self._watcher.stop()
+        self._loop.ask(lambda: self._begin_stop(deadline_s))
+        self._all_ended.wait(deadline_s + _FINISH_GRACE_S)
+        self._loop.ask(self._spawner.close, timeout_s=30.0)
+        self._loop.stop()
+
+    def reload(self, name: str | None = None) -> list[str]:
+        """Start one plugin anew, or all of them, each taking over only when it loaded; return their names.
+
+        Raises :class:`UnknownPluginError`. New and removed plugins are looked for as well.
+        """
+        if name is not None:
+            self._group(name)
+        scan = self._scanner.scan()
+        return self._loop.ask(lambda: self._reload(scan, name))
+
+    def reset(self) -> list[str]:
+        """Reset the Session of every plugin between two deliveries; return the plugins' names."""
+        return self._loop.ask(self._reset)
+
+    def statuses(self) -> list[PluginStatus]:
+        """Return where every plugin stands, in load order."""
+        return self._loop.ask(self._statuses)
+
+    def deliver(self, plugin: str, delivery: HostedDelivery) -> None:
+        """Send a delivery to *plugin*; its outcome goes to the listener. Does not wait.
+
+        A plugin that runs no process at this moment gives the outcome ``died``, which may be tried again.
+        Raises :class:`UnknownPluginError` for a name that is not hosted.
+        """
+        group = self._group(plugin)
+        for _ in range(_DELIVER_ATTEMPTS):
+            process = group.current
+            if process is not None and process.deliver(plugin, delivery):
+                return
+        self._loop.call(lambda: self._relay.refused(plugin, delivery))
+
+    def relay(self, plugin: str, raw: bytes) -> None:
+        """Hand *plugin* the reply *raw* to something that it published."""
+        process = self._group(plugin).current
+        if process is not None:
+            process.send("reply", {"plugin": plugin}, raw)
+
+    # What supervision asks for.
+
+    def kill(self, process: HostedProcess) -> None:
+        """End a process and everything it started."""
+        self._spawner.kill(process)
+
+    def signal(self, process: HostedProcess, number: signal.Signals) -> None:
+        """Send a signal to a process."""
+        self._spawner.signal(process, number)
+
+    def replace(self, group: PluginGroup, reason: str) -> None:
+        """Start the group's process anew, aside, and let it take over between two deliveries."""
+        _log.info("plugin process is replaced", group=group.name, reason=reason)
+        self._spawn(group)
+
+    def changed(self, group: PluginGroup) -> None:
+        """Tell the listener that the status of the group's plugins changed."""
+        for plugin in group.entries:
+            self._listener.state_changed(self._status(group, plugin))
+
+    # Everything below runs in the loop.
+
+    def _group(self, plugin: str) -> PluginGroup:
+        group = self._group_of.get(plugin)
+        if group is None:
+            known = ", ".join(sorted(self._group_of)) or "none"
+            raise UnknownPluginError(f"no plugin is called {plugin!r}; there are: {known}")
+        return group
+
+    def _status(self, group: PluginGroup, plugin: str) -> PluginStatus:
+        return group.status(plugin, is_session_plugin=plugin in self._session_plugins)
+
+    def _statuses(self) -> list[PluginStatus]:
+        return [
+            self._status(group, plugin) for plugin, group in self._group_of.items() if plugin in group.entries
+        ]
+
+    def _scanned(self, scan: Scan) -> None:
+        self._loop.call(lambda: self._apply(scan))
+
+    def _apply(self, scan: Scan) -> None:
+        """Bring groups and processes in line with what lies on the plugin paths now."""
+        if self._is_stopping:
+            return
+        removed = self._changes.confirmed_removals(self._group_of, scan)
+        if self._changes.awaits_confirmation:
+            self._watcher.look_again()
+        for plugin in removed:
+            self._remove(plugin)
+        touched: dict[str, PluginGroup] = {}
+        for entry in scan.entries:
+            group = self._groups.get(entry.group)
+            if group is None:
+                group = self._groups[entry.group] = PluginGroup(entry.group, self._changes.new_policy())
+            if group.entries.get(entry.name) != entry:
+                touched[group.name] = group
+            group.entries[entry.name] = entry
+            self._group_of[entry.name] = group
+            self._session_plugins.guess(entry)
+        self._changes.use(scan)
+        for group in list(self._groups.values()):
+            if group.name in touched or self._changes.is_changed(group):
+                self._change(group)
+
+    def _change(self, group: PluginGroup) -> None:
+        if not group.loadable():
+            for process in list(group.processes()):
+                self._retire(group, process)
+            group.current = group.candidate = None
+            self.changed(group)
+        elif group.candidate is not None:
+            group.wants_reload = True
+        else:
+            group.restart.succeeded()
+            self._spawn(group)
+
+    def _remove(self, plugin: str) -> None:
+        group = self._group_of.pop(plugin)
+        status = self._status(group, plugin)
+        del group.entries[plugin]
+        self._relay.take_back(group, plugin)
+        self._listener.plugin_gone(plugin, "removed")
+        if self._session_plugins.forget(plugin):
+            self._guests_changed(plugin)
+        if group.entries:
+            self._change(group)
+        else:
+            for process in list(group.processes()):
+                self._retire(group, process)
+            group.current = group.candidate = None
+        _log.info("plugin removed", plugin=plugin, path=status.path)
+
+    def _reload(self, scan: Scan, name: str | None) -> list[str]:
+        self._apply(scan)
+        chosen = [self._group(name)] if name is not None else list(self._groups.values())
+        names = []
+        for group in chosen:
+            if group.loadable():
+                names += [entry.name for entry in group.loadable()]
+                if group.candidate is None:
+                    group.restart.succeeded()
+                    self._spawn(group)
+        return names
+
+    def _reset(self) -> list[str]:
+        for group in self._groups.values():
+            if group.current is not None:
+                group.current.send("reset")
+        return [status.name for status in self._statuses() if status.state == "running"]
+
+    def _spawn(self, group: PluginGroup) -> None:
+        """Start a candidate for the group."""
+        entries = group.loadable()
+        specifications = tuple(specification_of(entry, self._settings) for entry in entries)
+        self._changes.attempt(group)
+        group.generation += 1
+        group.retry_at = None
+        process = HostedProcess(
+            self._loop,
+            group,
+            group.generation,
+            {plugin.source.name: plugin.concurrency for plugin in specifications},
+            self._heard,
+            self._closed,
+            self._log.output,
+        )
+        group.candidate = process
+        if group.current is None:
+            group.state = "starting" if group.restart.failures == 0 else group.state
+        self._spawner.spawn(process)
+        specification = self._process_specification(group, specifications)
+        process.state = "starting"
+        process.send("start", {}, _json.dumps(specification.to_json()))
+
+    def _process_specification(
+        self, group: PluginGroup, plugins: tuple[PluginSpecification, ...]
+    ) -> ProcessSpecification:
+        limits = [self._supervision.limit(plugin.source.name, "memory_limit_mb") for plugin in plugins]
+        return ProcessSpecification(
+            plugins=plugins,
+            guests=self._guests(),
+            server_url=self._server.url,
+            api_user=self._server.api_user,
+            api_key=self._server.api_key.get_secret_value(),
+            identity_map_limit=self._server.identity_map_limit,
+            roots=tuple(
+                str(root) for root in self._changes.roots(group, code_roots(self._settings.plugin_paths))
+            ),
+            allows_unsafe_paths=self._settings.allow_unsafe_paths,
+            log_level=logging.getLogger().getEffectiveLevel(),
+            log_lines_per_s=self._settings.log_lines_per_s,
+            memory_limit_bytes=int(max(limits) * 1024 * 1024),
+        )
+
+    def _guests(self) -> tuple[PluginSpecification, ...]:
+        return tuple(
+            specification_of(group.entries[plugin], self._settings)
+            for plugin, group in self._group_of.items()
+            if plugin in self._session_plugins
+            and plugin in group.entries
+            and not group.entries[plugin].refusal
+            and group.entries[plugin].is_enabled
+        )
+
+    def _heard(self, process: HostedProcess, frame: Frame) -> None:
+        group = process.group
+        match frame.kind:
+            case "done":
+                self._relay.done(group, process, frame)
+            case "published":
+                if process is group.candidate:
+                    process.published.append(frame)
+                else:
+                    self._relay.published(process, frame)
+            case "subscribed":
+                self._relay.subscribed(group, process, frame)
+            case "unsubscribed":
+                self._relay.unsubscribed(group, process, frame)
+            case "log":
+                self._log.frame(frame)
+            case "pong":
+                self._ponged(process, frame)
+            case "started":
+                self._started(process, frame)
+            case "finished":
+                process.finish_by = time.monotonic() + _FINISH_GRACE_S
+
+    def _ponged(self, process: HostedProcess, frame: Frame) -> None:
+        process.last_pong = time.monotonic()
+        process.dropped_lines = frame.header["dropped_lines"]
+        process.uncommitted = frame.header["uncommitted"]
+        if frame.header["files"]:
+            process.files.update(frame.header["files"])
+            if process is process.group.current:
+                process.group.attempted_files.update(frame.header["files"])
+        if not process.is_responsive:
+            process.is_responsive = True
+            self.changed(process.group)
+
+    def _started(self, process: HostedProcess, frame: Frame) -> None:
+        """A process loaded its plugins: it takes over, or shows why it cannot."""
+        group = process.group
+        if process is not group.candidate:
+            return
+        process.report = StartReport.read(frame.header["plugins"])
+        self._changes.loaded(group, frame.header["files"])
+        self._scanner.further_files = self._changes.further_files(self._groups.values())
+        errors = process.report.errors
+        has_nothing = len(errors) == len(process.plugins) and not process.report.registered
+        group.errors = dict(errors)
+        group.has_failed_attempt = bool(errors)
+        if errors and (group.current is not None or has_nothing):
+            process.end_reason = "; ".join(errors.values())
+            self.kill(process)
+            return
+        self._take_over(group, process)
+
+    def _take_over(self, group: PluginGroup, process: HostedProcess) -> None:
+        old = group.current
+        process.run()
+        group.candidate = None
+        group.current = process
+        group.state, group.reason = "running", ""
+        self._relay.announce(group, process)
+        for plugin in process.plugins:
+            if process.report.is_registered(plugin):
+                concurrency = process.concurrency_of(plugin)
+                was_ready = old is not None and old.report.is_registered(plugin)
+                if old is None or not was_ready or old.concurrency_of(plugin) != concurrency:
+                    self._listener.plugin_ready(plugin, concurrency)
+            self._learn(group, process, plugin, is_reload=group.generation > 1)
+        if old is not None:
+            self._retire(group, old)
+        _log.info(
+            "plugin loaded",
+            plugins=process.plugins,
+            generation=process.generation,
+            seconds=round(time.monotonic() - process.started_at, 3),
+        )
+        self.changed(group)
+        self._reload_if_wanted(group)
+
+    def _learn(self, group: PluginGroup, process: HostedProcess, plugin: str, *, is_reload: bool) -> None:
+        differs = self._session_plugins.learn(plugin, process.subscriptions.get(plugin, {}).values())
+        if differs or (is_reload and plugin in self._session_plugins):
+            self._guests_changed(plugin)
+
+    def _guests_changed(self, plugin: str) -> None:
+        """Tell every process soon which session plugins there are, and that *plugin* has new code."""
+        if self._changed_guests is None:
+            self._changed_guests = set()
+            self._loop.later(_GUESTS_DELAY_S, self._send_guests)
+        self._changed_guests.add(plugin)
+
+    def _send_guests(self) -> None:
+        changed, self._changed_guests = self._changed_guests or set(), None
+        payload = _json.dumps(
+            {"guests": [encode_plugin(guest) for guest in self._guests()], "changed": sorted(changed)}
+        )
+        for group in self._groups.values():
+            for process in (group.current, group.candidate):
+                if process is not None and not set(process.plugins) <= changed:
+                    process.send("guests", {}, payload)
+
+    def _reload_if_wanted(self, group: PluginGroup) -> None:
+        if group.wants_reload or self._changes.is_changed(group):
+            group.wants_reload = False
+            if group.candidate is None and group.loadable() and not self._is_stopping:
+                self._spawn(group)
+
+    def _retire(self, group: PluginGroup, process: HostedProcess) -> None:
+        """Let a process finish what it runs, then end."""
+        process.retire()
+        group.retiring.append(process)
+        hard = max(self._supervision.limit(plugin, "hard_limit_s") for plugin in process.plugins)
+        seconds = hard + _FINISH_GRACE_S if process.flights else _FINISH_GRACE_S
+        process.finish_by = time.monotonic() + seconds + _FINISH_GRACE_S
+        process.send("finish", {"seconds": seconds})
+
+    def _closed(self, process: HostedProcess) -> None:
+        self._spawner.link_closed(process)
+
+    def _ended(self, process: HostedProcess) -> None:
+        """A process is gone: give its deliveries their outcomes, and decide what follows for its group."""
+        group = process.group
+        reason = process.describe_end()
+        now = time.monotonic()
+        for flight in process.take_flights():
+            self._relay.lost(group, process, flight, now, reason)
+        if process in group.retiring:
+            group.retiring.remove(process)
+        elif process is group.candidate:
+            group.candidate = None
+            self._attempt_failed(group, process, reason)
+        elif process is group.current:
+            group.current = None
+            self._crashed(group, process, reason)
+        if self._is_stopping and not any(list(other.processes()) for other in self._groups.values()):
+            self._all_ended.set()
+        if not group.entries and not list(group.processes()):
+            self._groups.pop(group.name, None)
+
+    def _attempt_failed(self, group: PluginGroup, process: HostedProcess, reason: str) -> None:
+        group.has_failed_attempt = True
+        if not process.report.errors:
+            stack = process.exit.stack if process.exit is not None else ""
+            group.errors = dict.fromkeys(process.plugins, f"{reason}\n{stack}".strip())
+        for plugin in process.plugins:
+            group.count(plugin, "failed_loads")
+        _log.error(
+            "plugin not loaded",
+            plugins=process.plugins,
+            keeps_old=group.current is not None,
+            errors=group.errors,
+        )
+        if group.current is None:
+            for plugin in process.plugins:
+                if self._session_plugins.fail(plugin):
+                    self._guests_changed(plugin)
+            self._schedule(group, "failed", reason)
+        self.changed(group)
+        self._reload_if_wanted(group)
+
+    def _crashed(self, group: PluginGroup, process: HostedProcess, reason: str) -> None:
+        if process.exit is not None and process.exit.stack:
+            group.stacks.update(dict.fromkeys(process.plugins, process.exit.stack))
+        for plugin in process.plugins:
+            group.count(plugin, "deaths")
+            self._listener.plugin_gone(plugin, reason)
+        _log.error("plugin process died", plugins=process.plugins, reason=reason)
+        if not self._is_stopping:
+            self._schedule(group, "restarting", reason)
+            self.changed(group)
+
+    def _schedule(self, group: PluginGroup, state: str, reason: str) -> None:
+        """Try again after the delay that the failures in a row ask for."""
+        delay = group.restart.failed()
+        group.retry_at = time.monotonic() + delay
+        group.reason = reason
+        group.state = (
+            "disabled" if group.restart.is_open else ("failed" if state == "failed" else "restarting")
+        )
+        if group.restart.is_open:
+            group.reason = f"disabled after {group.restart.failures} failures in a row, the last: {reason}"
+            _log.error("plugin disabled", group=group.name, failures=group.restart.failures, retry_in_s=delay)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self._supervision.tick(list(self._groups.values()))
+        for group in self._groups.values():
+            if group.retry_at is not None and now >= group.retry_at and not self._is_stopping:
+                group.retry_at = None
+                if group.candidate is None and group.current is None and group.loadable():
+                    self._spawn(group)
+        self._loop.later(TICK_S, self._tick)
+
+    def _begin_stop(self, deadline_s: float) -> None:
+        self._is_stopping = True
+        for group in self._groups.values():
+            group.retry_at = None
+            group.state, group.reason = "stopping", "the daemon stops"
+            if group.candidate is not None:
+                self.kill(group.candidate)
+            process, group.current = group.current, None
+            if process is None:
+                continue
+            for plugin in process.plugins:
+                self._listener.plugin_gone(plugin, "the daemon stops")
+            process.retire()
+            group.retiring.append(process)
+            process.finish_by = time.monotonic() + deadline_s
+            process.send("finish", {"seconds": deadline_s})
+        self._loop.later(deadline_s, self._kill_all)
+        if not any(list(group.processes()) for group in self._groups.values()):
+            self._all_ended.set()
+
+    def _kill_all(self) -> None:
+        for group in self._groups.values():
+            for process in list(group.processes()):
+                process.end_reason = process.end_reason or "it did not finish before the daemon stopped"
+                self.kill(process)

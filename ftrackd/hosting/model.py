@@ -1,0 +1,145 @@
+"""The values that hosting takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from pydantic import SecretStr
+
+Lane = Literal["event", "interactive"]
+OutcomeStatus = Literal["returned", "raised", "timed_out", "died"]
+PluginState = Literal[
+    "starting", "running", "failed", "restarting", "disabled", "refused", "stopping", "stopped"
+]
+
+
+@dataclass(frozen=True)
+class ServerAccess:
+    """Where plugin processes reach the server, and as whom."""
+
+    url: str
+    api_user: str
+    api_key: SecretStr
+    identity_map_limit: int | None = 20_000
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """What every Session asks first, fetched once by the main process: the server's facts and its schemas."""
+
+    server_information: Mapping[str, Any]
+    schemas: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class PluginSubscription:
+    """A subscription of a plugin: ``metadata`` (with ``id``) and ``expression`` as it gave them."""
+
+    metadata: Mapping[str, Any]
+    expression: str
+    priority: int = 100
+
+    @property
+    def id(self) -> str:
+        """The subscriber's identifier."""
+        return str(self.metadata["id"])
+
+
+@dataclass(frozen=True)
+class HostedDelivery:
+    """One event for one plugin. ``raw`` is the event's JSON exactly as it was received."""
+
+    delivery_id: str
+    token: int
+    lane: Lane
+    raw: bytes
+    is_replayed: bool = False
+    attempt: int = 1
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True)
+class HostedOutcome:
+    """How a delivery ended. ``is_transient`` says that trying again may help, ``seconds`` how long it ran."""
+
+    delivery_id: str
+    token: int
+    status: OutcomeStatus
+    error: str = ""
+    is_transient: bool = False
+    error_id: str = ""
+    is_stopped: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunningCallback:
+    """A delivery that a plugin works on. ``seconds`` since it began."""
+
+    delivery_id: str
+    lane: Lane
+    topic: str
+    seconds: float
+    is_slow: bool = False
+
+
+@dataclass(frozen=True)
+class PluginStatus:
+    """Everything an operator asks about one plugin.
+
+    ``reason`` says why it is not running, ``error`` why its newest version is not (an older one may be),
+    ``stack`` is the last stack taken of a slow or hanging callback.
+    """
+
+    name: str
+    path: str
+    state: PluginState
+    reason: str = ""
+    error: str = ""
+    group: str = ""
+    version: str = ""
+    pid: int | None = None
+    generation: int = 0
+    uptime_s: float = 0.0
+    memory_bytes: int = 0
+    concurrency: int = 1
+    subscriptions: tuple[PluginSubscription, ...] = ()
+    running: tuple[RunningCallback, ...] = ()
+    is_session_plugin: bool = False
+    is_responsive: bool = True
+    modules: tuple[Mapping[str, Any], ...] = ()
+    counters: Mapping[str, int] = field(default_factory=dict)
+    failures: int = 0
+    retry_in_s: float | None = None
+    stack: str = ""
+
+
+Acknowledge = Callable[[bool, str], None]
+"""Called once with whether the server took a published event, and its words if not."""
+
+
+class HostListener(Protocol):
+    """What the daemon hears from the host; called from the host's thread, so answer quickly."""
+
+    def plugin_subscribed(self, plugin: str, subscription: PluginSubscription) -> None:
+        """A subscription is in place in the plugin's process."""
+
+    def plugin_unsubscribed(self, plugin: str, subscriber_id: str) -> None:
+        """A subscription is gone."""
+
+    def plugin_published(self, plugin: str, raw: bytes, acknowledge: Acknowledge) -> None:
+        """The plugin publishes the event *raw*; call *acknowledge* when the server answered."""
+
+    def plugin_ready(self, plugin: str, concurrency: int) -> None:
+        """The plugin takes deliveries, *concurrency* of them side by side."""
+
+    def plugin_gone(self, plugin: str, reason: str) -> None:
+        """The plugin takes no deliveries until it is ready again."""
+
+    def delivery_done(self, plugin: str, outcome: HostedOutcome) -> None:
+        """A delivery ended."""
+
+    def state_changed(self, status: PluginStatus) -> None:
+        """Something an operator would see has changed."""

@@ -1,0 +1,416 @@
+"""The main process's view of one plugin process: its pipes, what it runs, what it has said."""
+
+from __future__ import annotations
+
+import collections
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import psutil
+
+from ftrackd.api import _json
+from ftrackd.hosting.errors import LinkError
+from ftrackd.hosting.group import PluginGroup
+from ftrackd.hosting.link import Frame, FrameDecoder, encode_frame
+from ftrackd.hosting.loop import HostLoop
+from ftrackd.hosting.model import HostedDelivery, PluginSubscription, RunningCallback
+
+ProcessState = Literal["spawning", "starting", "running", "finishing", "ended"]
+_READ_BYTES: Final = 1 << 18
+_OUTPUT_BYTES_PER_READ: Final = 1 << 16
+_OUTPUT_PAUSE_S: Final = 0.2
+_STACK_LIMIT_BYTES: Final = 60_000
+
+
+@dataclass
+class Flight:
+    """A delivery on its way through a plugin process. Times are ``time.monotonic()``."""
+
+    plugin: str
+    delivery: HostedDelivery
+    sent_at: float
+    topic: str = ""
+    began_at: float | None = None
+    is_reported: bool = False
+    is_condemned: bool = False
+
+
+@dataclass(frozen=True)
+class ProcessEnd:
+    """How a process ended: ``code`` is negative for a signal, ``None`` when unknown."""
+
+    code: int | None
+    stack: str
+
+
+@dataclass
+class StartReport:
+    """What a process said about loading its plugins: the fate of each module, and errors by plugin."""
+
+    modules: dict[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    sessionless: set[str] = field(default_factory=set)
+
+    @classmethod
+    def read(cls, plugins: list[Mapping[str, Any]]) -> StartReport:
+        """Return the report that a process sent."""
+        report = cls()
+        for plugin in plugins:
+            modules = tuple(plugin["modules"])
+            errors = [
+                f"{module['file']}: {module['stage']}: {module['error']}\n{module['traceback']}"
+                for module in modules
+                if module["error"]
+            ]
+            if plugin["failure"]:
+                errors.append(plugin["failure"])
+                report.sessionless.add(plugin["plugin"])
+            report.modules[plugin["plugin"]] = modules
+            if errors:
+                report.errors[plugin["plugin"]] = "\n".join(errors)
+        return report
+
+    @property
+    def registered(self) -> list[str]:
+        """The plugins of which at least one module registered."""
+        return [plugin for plugin in self.modules if self.is_registered(plugin)]
+
+    def is_registered(self, plugin: str) -> bool:
+        """Return whether at least one module of *plugin* registered."""
+        if plugin in self.sessionless:
+            return False
+        return any(module["stage"] == "registered" for module in self.modules.get(plugin, ()))
+
+
+class HostedProcess:
+    """One plugin process. Everything but :meth:`send` and :meth:`deliver` runs in the host's loop."""
+
+    def __init__(
+        self,
+        loop: HostLoop,
+        group: PluginGroup,
+        generation: int,
+        concurrency: Mapping[str, int],
+        on_frame: Callable[[HostedProcess, Frame], None],
+        on_end: Callable[[HostedProcess], None],
+        on_output: Callable[[Sequence[str], bytes], int],
+    ) -> None:
+        self._loop = loop
+        self._concurrency = concurrency
+        self._on_frame = on_frame
+        self._on_output = on_output
+        self._on_end = on_end
+        self._decoder = FrameDecoder()
+        self._unsent: collections.deque[memoryview] = collections.deque()
+        # Guards the link's writing side and the flights: deliveries come from other threads.
+        self._lock = threading.Lock()
+        self._stack = bytearray()
+        self.group = group
+        self.generation = generation
+        self.plugins = plugins = tuple(concurrency)
+        self.state: ProcessState = "spawning"
+        self.pid: int | None = None
+        self.started_at = time.monotonic()
+        self.running_since: float | None = None
+        self.flights: dict[str, Flight] = {}
+        self.subscriptions: dict[str, dict[str, PluginSubscription]] = {plugin: {} for plugin in plugins}
+        self.published: list[Frame] = []
+        self.report = StartReport()
+        self.files: dict[str, str] = {}
+        self.end_reason = ""
+        self.timed_out: set[str] = set()
+        self.kill_at: float | None = None
+        self.finish_by: float | None = None
+        self.stack_due: tuple[float, Flight] | None = None
+        self.last_pong = time.monotonic()
+        self.is_responsive = True
+        self.memory_bytes = 0
+        self.dropped_lines = 0
+        self.dropped_output = 0
+        self.uncommitted: Mapping[str, int] = {}
+        self.exit: ProcessEnd | None = None
+        self.link, self._child_link = socket.socketpair()
+        self._output, self._child_output = os.pipe()
+        self._diagnostics, self._child_diagnostics = os.pipe()
+        self.link.setblocking(False)
+        os.set_blocking(self._output, False)
+        os.set_blocking(self._diagnostics, False)
+
+    @property
+    def child_descriptors(self) -> list[int]:
+        """What the process gets: its ends of link, output and diagnostics."""
+        return [self._child_link.fileno(), self._child_output, self._child_diagnostics]
+
+    def take_child_link(self) -> socket.socket:
+        """Return the other end of the link, for a plugin process that is a thread here."""
+        link = self._child_link
+        self._child_link = socket.socket(socket.AF_UNIX)
+        return link
+
+    def concurrency_of(self, plugin: str) -> int:
+        """Return how many event deliveries of *plugin* run side by side."""
+        return self._concurrency.get(plugin, 1)
+
+    def begin(self) -> None:
+        """Watch the pipes; the process has its ends."""
+        self._child_link.close()
+        os.close(self._child_output)
+        os.close(self._child_diagnostics)
+        self._child_output = self._child_diagnostics = -1
+        self._loop.watch(self.link, self._read_link)
+        self._loop.watch(self._output, self._read_output)
+        self._loop.watch(self._diagnostics, self._read_diagnostics)
+
+    def send(self, kind: str, header: Mapping[str, Any] | None = None, payload: bytes = b"") -> None:
+        """Send a frame without waiting; what does not fit now follows. From any thread."""
+        with self._lock:
+            self._send(encode_frame(kind, header, payload))
+
+    def deliver(self, plugin: str, delivery: HostedDelivery) -> bool:
+        """Send a delivery; return whether the process takes any. From any thread."""
+        header = {
+            "plugin": plugin,
+            "id": delivery.delivery_id,
+            "token": delivery.token,
+            "lane": delivery.lane,
+            "attempt": delivery.attempt,
+            "replayed": delivery.is_replayed,
+            "expires": delivery.expires_at,
+        }
+        with self._lock:
+            if self.state != "running":
+                return False
+            flight = Flight(plugin, delivery, time.monotonic())
+            self.flights[delivery.delivery_id] = flight
+            self._set_beginnings(plugin, delivery.lane, flight.sent_at)
+            self._send(encode_frame("deliver", header, delivery.raw))
+        return True
+
+    def run(self) -> None:
+        """Take deliveries from now on."""
+        with self._lock:
+            self.state = "running"
+        self.running_since = self.last_pong = time.monotonic()
+
+    def retire(self) -> None:
+        """Take no more deliveries."""
+        with self._lock:
+            self.state = "finishing"
+
+    def landed(self, delivery_id: str) -> Flight | None:
+        """Return the flight that ended, and let the next one of its lane begin."""
+        with self._lock:
+            flight = self.flights.pop(delivery_id, None)
+            if flight is not None:
+                self._set_beginnings(flight.plugin, flight.delivery.lane, time.monotonic())
+            return flight
+
+    def take_flights(self) -> list[Flight]:
+        """Return all flights, which end with the process."""
+        with self._lock:
+            flights = list(self.flights.values())
+            self.flights.clear()
+            return flights
+
+    def begun_flights(self) -> list[Flight]:
+        """Return the flights whose callbacks run."""
+        with self._lock:
+            return [flight for flight in self.flights.values() if flight.began_at is not None]
+
+    def running(self, plugin: str) -> tuple[RunningCallback, ...]:
+        """Return what callbacks of *plugin* run, and since when."""
+        now = time.monotonic()
+        return tuple(
+            RunningCallback(
+                flight.delivery.delivery_id,
+                flight.delivery.lane,
+                topic_of(flight),
+                now - (flight.began_at or now),
+                flight.is_reported,
+            )
+            for flight in self.begun_flights()
+            if flight.plugin == plugin
+        )
+
+    def measure_memory(self) -> int:
+        """Return the process's resident memory in bytes, 0 when it has none of its own."""
+        if self.pid is None:
+            return 0
+        try:
+            self.memory_bytes = int(psutil.Process(self.pid).memory_info().rss)
+        except psutil.Error:
+            # It is ending; its end is handled where it is noticed.
+            return self.memory_bytes
+        return self.memory_bytes
+
+    def describe_end(self) -> str:
+        """Return why the process ended, in words."""
+        if self.end_reason:
+            return self.end_reason
+        code = self.exit.code if self.exit is not None else None
+        if code is None:
+            return "its process is gone"
+        if code < 0:
+            return f"its process died by {signal_name(-code)}"
+        if self.state == "ended" and self.finish_by is not None and code == 0:
+            return "finished"
+        return f"its process ended with code {code}"
+
+    def take_stack(self) -> str:
+        """Return the stacks that the process wrote since the last call."""
+        text = self._stack.decode("utf-8", "replace").strip()
+        self._stack.clear()
+        return text
+
+    def has_stack(self) -> bool:
+        """Return whether a stack has arrived."""
+        return bool(self._stack)
+
+    def drain(self) -> None:
+        """Read everything that an ended process left in its pipes."""
+        self._read_until_empty(self._read_link)
+        self._read_until_empty(self._read_diagnostics)
+        self._read_until_empty(self._read_output)
+
+    def close(self) -> None:
+        """Let go of all descriptors."""
+        for file in (self.link, self._output, self._diagnostics):
+            self._loop.forget(file)
+        with self._lock:
+            self.state = "ended"
+            self.link.close()
+            self._child_link.close()
+        for descriptor in (self._output, self._diagnostics, self._child_output, self._child_diagnostics):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._output = self._diagnostics = self._child_output = self._child_diagnostics = -1
+
+    def _set_beginnings(self, plugin: str, lane: str, now: float) -> None:
+        """Note which flights of a lane run: the first ones, as many as it has threads."""
+        places = self._concurrency.get(plugin, 1) if lane == "event" else 1
+        for flight in self.flights.values():
+            if flight.plugin == plugin and flight.delivery.lane == lane:
+                if places == 0:
+                    return
+                places -= 1
+                if flight.began_at is None:
+                    flight.began_at = now
+
+    def _send(self, data: bytes) -> None:
+        view = memoryview(data)
+        if not self._unsent:
+            try:
+                view = view[self.link.send(view) :]
+            except BlockingIOError:
+                pass
+            except OSError:
+                # The process is gone; its end is handled in the loop and every flight with it.
+                return
+        if view:
+            is_first = not self._unsent
+            self._unsent.append(view)
+            if is_first:
+                self._loop.call(self._write_rest_when_possible)
+
+    def _write_rest_when_possible(self) -> None:
+        if self.state != "ended":
+            self._loop.watch_writing(self.link, self._read_link, self._write_rest)
+
+    def _write_rest(self) -> None:
+        with self._lock:
+            try:
+                while self._unsent:
+                    rest = self._unsent[0][self.link.send(self._unsent[0]) :]
+                    if rest:
+                        self._unsent[0] = rest
+                        return
+                    self._unsent.popleft()
+            except BlockingIOError:
+                return
+            except OSError:
+                self._unsent.clear()
+            self._loop.watch_writing(self.link, self._read_link, None)
+
+    def _read_link(self) -> bool:
+        try:
+            data = self.link.recv(_READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.forget(self.link)
+            self._on_end(self)
+            return False
+        try:
+            frames = self._decoder.feed(data)
+        except LinkError as error:
+            self.end_reason = f"it sent something unreadable: {error}"
+            self._loop.forget(self.link)
+            self._on_end(self)
+            return False
+        for frame in frames:
+            self._on_frame(self, frame)
+        return True
+
+    def _read_output(self) -> bool:
+        data = self._read_pipe(self._output, _OUTPUT_BYTES_PER_READ)
+        if not data:
+            return False
+        if len(data) == _OUTPUT_BYTES_PER_READ:
+            # A flood: look again later, so that it waits for us and not everybody else.
+            self._loop.forget(self._output)
+            self._loop.later(_OUTPUT_PAUSE_S, self._resume_output)
+        self.dropped_output += self._on_output(self.plugins, data)
+        return True
+
+    def _resume_output(self) -> None:
+        if self._output >= 0 and self.state != "ended":
+            self._loop.watch(self._output, self._read_output)
+
+    def _read_diagnostics(self) -> bool:
+        data = self._read_pipe(self._diagnostics, _READ_BYTES)
+        if data and len(self._stack) < _STACK_LIMIT_BYTES:
+            self._stack += data[: _STACK_LIMIT_BYTES - len(self._stack)]
+        return bool(data)
+
+    def _read_pipe(self, descriptor: int, size: int) -> bytes:
+        if descriptor < 0:
+            return b""
+        try:
+            data = os.read(descriptor, size)
+        except BlockingIOError:
+            return b""
+        if not data:
+            self._loop.forget(descriptor)
+        return data
+
+    def _read_until_empty(self, read: Callable[[], bool]) -> None:
+        # Bounded, so that a leftover that keeps writing cannot hold the host.
+        for _ in range(256):
+            if self.state == "ended" or not read():
+                return
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal, such as SIGSEGV."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def topic_of(flight: Flight) -> str:
+    """Return the topic of the event in flight; read from its JSON only when somebody asks."""
+    if not flight.topic:
+        try:
+            flight.topic = str(_json.loads(flight.delivery.raw).get("topic", ""))
+        except (ValueError, AttributeError):
+            flight.topic = "unreadable"
+    return flight.topic

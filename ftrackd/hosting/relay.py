@@ -1,0 +1,166 @@
+"""What plugin processes say, passed on to the listener: subscriptions, publishes, outcomes."""
+
+from __future__ import annotations
+
+import platform
+import uuid
+from typing import Any, Final
+
+from ftrackd.api import _json
+from ftrackd.hosting.group import PluginGroup
+from ftrackd.hosting.link import Frame
+from ftrackd.hosting.model import (
+    HostedDelivery,
+    HostedOutcome,
+    HostListener,
+    OutcomeStatus,
+    PluginSubscription,
+    ServerAccess,
+)
+from ftrackd.hosting.process import Flight, HostedProcess, topic_of
+
+_LAUNCH_TOPIC: Final = "ftrack.action.launch"
+
+
+class Relay:
+    """Translates frames into calls of the listener; runs in the host's loop."""
+
+    def __init__(self, listener: HostListener, server: ServerAccess) -> None:
+        self._listener = listener
+        self._server = server
+
+    def subscribed(self, group: PluginGroup, process: HostedProcess, frame: Frame) -> None:
+        """Note a subscription; the listener hears of it once the process is the group's own."""
+        plugin = frame.header["plugin"]
+        subscription = PluginSubscription(
+            frame.header["metadata"], frame.header["expression"], frame.header["priority"]
+        )
+        process.subscriptions.setdefault(plugin, {})[subscription.id] = subscription
+        if process is group.current:
+            group.announced.setdefault(plugin, {})[subscription.id] = subscription
+            self._listener.plugin_subscribed(plugin, subscription)
+
+    def unsubscribed(self, group: PluginGroup, process: HostedProcess, frame: Frame) -> None:
+        """Note that a subscription is gone."""
+        plugin, identifier = frame.header["plugin"], frame.header["id"]
+        process.subscriptions.get(plugin, {}).pop(identifier, None)
+        known = group.announced.get(plugin, {})
+        if process is group.current and identifier in known:
+            del known[identifier]
+            self._listener.plugin_unsubscribed(plugin, identifier)
+
+    def announce(self, group: PluginGroup, process: HostedProcess) -> None:
+        """Replace the subscriptions of a group by those of its new process, the new ones first."""
+        before = group.announced
+        group.announced = {plugin: dict(own) for plugin, own in process.subscriptions.items()}
+        for plugin, subscriptions in group.announced.items():
+            for subscription in subscriptions.values():
+                self._listener.plugin_subscribed(plugin, subscription)
+        for plugin, subscriptions in before.items():
+            for identifier in subscriptions:
+                if identifier not in group.announced.get(plugin, {}):
+                    self._listener.plugin_unsubscribed(plugin, identifier)
+        for frame in process.published:
+            self.published(process, frame)
+        process.published.clear()
+
+    def take_back(self, group: PluginGroup, plugin: str) -> None:
+        """Take back every subscription of a plugin that is gone."""
+        for identifier in group.announced.pop(plugin, {}):
+            self._listener.plugin_unsubscribed(plugin, identifier)
+
+    def published(self, process: HostedProcess, frame: Frame) -> None:
+        """Pass on an event that a plugin publishes."""
+        plugin, number = frame.header["plugin"], frame.header["number"]
+
+        def acknowledge(is_accepted: bool, message: str = "") -> None:
+            answer: dict[str, Any] = {"success": is_accepted}
+            if message:
+                answer["message"] = message
+            process.send("acknowledge", {"plugin": plugin, "number": number}, _json.dumps([answer]))
+
+        self._listener.plugin_published(plugin, frame.payload, acknowledge)
+
+    def done(self, group: PluginGroup, process: HostedProcess, frame: Frame) -> None:
+        """Pass on the outcome that a process reports."""
+        header = frame.header
+        flight = process.landed(header["id"])
+        if flight is None:
+            return
+        status: OutcomeStatus = header["status"]
+        group.count(flight.plugin, status)
+        group.restart.succeeded()
+        self._listener.delivery_done(
+            flight.plugin,
+            HostedOutcome(
+                delivery_id=flight.delivery.delivery_id,
+                token=flight.delivery.token,
+                status=status,
+                error=header.get("error", ""),
+                is_transient=header.get("transient", False),
+                error_id=header.get("error_id", ""),
+                is_stopped=header.get("stopped", False),
+                seconds=header.get("seconds", 0.0),
+            ),
+        )
+
+    def lost(
+        self, group: PluginGroup, process: HostedProcess, flight: Flight, now: float, reason: str
+    ) -> None:
+        """Give the outcome of a delivery whose process ended."""
+        is_culprit = flight.delivery.delivery_id in process.timed_out
+        status: OutcomeStatus = "timed_out" if is_culprit else "died"
+        group.count(flight.plugin, status)
+        error_id = uuid.uuid4().hex[:8]
+        stack = process.exit.stack if process.exit is not None else ""
+        if flight.began_at is None:
+            text = f"its process ended before it could begin: {reason}"
+        else:
+            text = f"{reason}\n{stack}".rstrip()
+        self._listener.delivery_done(
+            flight.plugin,
+            HostedOutcome(
+                delivery_id=flight.delivery.delivery_id,
+                token=flight.delivery.token,
+                status=status,
+                error=text,
+                is_transient=not is_culprit,
+                error_id=error_id,
+                seconds=now - flight.began_at if flight.began_at is not None else 0.0,
+            ),
+        )
+        if flight.began_at is not None and topic_of(flight) == _LAUNCH_TOPIC:
+            self._answer_launch(flight, error_id)
+
+    def refused(self, plugin: str, delivery: HostedDelivery) -> None:
+        """Give the outcome of a delivery to a plugin that runs no process."""
+        self._listener.delivery_done(
+            plugin,
+            HostedOutcome(
+                delivery.delivery_id, delivery.token, "died", f"{plugin} is not running", is_transient=True
+            ),
+        )
+
+    def _answer_launch(self, flight: Flight, error_id: str) -> None:
+        """Tell whoever launched an action that it failed; its own process cannot any more."""
+        event = _json.loads(flight.delivery.raw)
+        asker = (event.get("source") or {}).get("id")
+        if not asker:
+            return
+        reply = {
+            "topic": "ftrack.meta.reply",
+            "id": uuid.uuid4().hex,
+            "data": {
+                "success": False,
+                "message": f"The action failed. Tell your administrator this number: {error_id}",
+            },
+            "sent": None,
+            "source": {
+                "id": uuid.uuid4().hex,
+                "user": {"username": self._server.api_user},
+                "host": platform.node(),
+            },
+            "target": f'id="{asker}"',
+            "inReplyToEvent": event.get("id"),
+        }
+        self._listener.plugin_published(flight.plugin, _json.dumps(reply), lambda *_: None)
