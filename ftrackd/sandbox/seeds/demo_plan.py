@@ -42,8 +42,8 @@ HARE_SHOTS: Final = (
         ("Previz", APPROVED, -40, 1), ("Animation", APPROVED, -12, 3), ("Lighting", AWAITING_APPROVAL, 1, 2),
         ("Compositing", IN_PROGRESS, 6, 1))),
     Shot("SEQ010", "SH020", 1001, 1048, NORMAL, (
-        ("Previz", APPROVED, -38, 1), ("Animation", AWAITING_APPROVAL, -2, 2), ("Lighting", IN_PROGRESS, 5, 1),
-        ("Compositing", NOT_STARTED, 12, 0))),
+        ("Previz", APPROVED, -38, 1), ("Animation", AWAITING_APPROVAL, -2, 2),
+        ("Lighting", IN_PROGRESS, 5, 1), ("Compositing", NOT_STARTED, 12, 0))),
     Shot("SEQ010", "SH030", 1001, 1132, NORMAL, (
         ("Previz", APPROVED, -36, 1), ("Animation", IN_PROGRESS, 4, 2), ("Lighting", NOT_STARTED, 11, 0),
         ("Compositing", NOT_STARTED, 18, 0))),
