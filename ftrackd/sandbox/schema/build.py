@@ -94,8 +94,7 @@ def _concrete_types(types: Mapping[str, EntityType]) -> dict[tuple[str, tuple[st
     found: dict[tuple[str, tuple[str | None, ...]], str] = {}
     for entity_type in types.values():
         if entity_type.is_concrete and entity_type.type_columns:
-            values = {criterion.column: criterion.values[0] for criterion in entity_type.criteria}
-            key = tuple(values.get(column) for column in entity_type.type_columns)
+            key = tuple(entity_type.stamp.get(column) for column in entity_type.type_columns)
             found.setdefault((entity_type.root, key), entity_type.name)
     return found
 
@@ -127,12 +126,15 @@ def _entity_type(declaration: Declaration) -> EntityType:
     system = _inherited(line, "system") or ()
     types = _inherited(line, "types") or ()
     legacy = declaration.words("legacy") or ()
+    rows = _criteria(line)
     return EntityType(
         name=declaration.name,
         table=source,
         attributes=attributes,
         primary_key=key,
-        criteria=_criteria(line),
+        # A root lists the values of all its subtypes, so that it matches every row.
+        criteria=tuple(rows.values()) if len(line) > 1 else (),
+        stamp={column: criterion.values[0] for column, criterion in rows.items()},
         base=declaration.base,
         is_concrete=not declaration.has("abstract"),
         type_columns=types,
@@ -167,16 +169,13 @@ def _listed(line: list[Declaration], directive: str) -> set[str]:
     return {name for declaration in line for name in declaration.words(directive) or ()}
 
 
-def _criteria(line: list[Declaration]) -> tuple[Criterion, ...]:
+def _criteria(line: list[Declaration]) -> dict[str, Criterion]:
     criteria: dict[str, Criterion] = {}
     for declaration in line:
         for pair in declaration.words("rows") or ():
             column, _, values = pair.partition("=")
             criteria[column] = Criterion(column, tuple(values.split(",")))
-    # A root that lists the values of all its subtypes matches every row.
-    if len(line) == 1:
-        return ()
-    return tuple(criteria.values())
+    return criteria
 
 
 def _always_projected(
@@ -301,6 +300,7 @@ def _object_entity_type(object_type: ObjectType) -> EntityType:
         name=object_type.type_name,
         attributes=attributes,
         criteria=(*base.criteria, Criterion("object_type_id", (object_type.id,))),
+        stamp={**base.stamp, "object_type_id": object_type.id},
         base="TypedContext",
         is_concrete=True,
         classifiers={"object_typeid": object_type.id},

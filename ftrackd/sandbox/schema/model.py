@@ -232,6 +232,8 @@ class EntityType:
     #: Names of scalar attributes, in the order of ``entity_key``.
     primary_key: tuple[str, ...]
     criteria: tuple[Criterion, ...] = ()
+    #: What a new row of this very type has in the columns that decide its type.
+    stamp: Mapping[str, str] = field(default_factory=dict)
     #: The nearest type that this one specialises (``Shot`` -> ``TypedContext`` -> ``Context``).
     base: str | None = None
     #: Whether rows can be of this very type; ``Context`` and ``TypedContext`` are never.

@@ -29,8 +29,6 @@ def apply_default(attribute: Scalar, values: Values) -> None:
 
 def before_create(transaction: Transaction, kind: EntityType, values: Values) -> None:
     """Settle values that depend on each other."""
-    if kind.name == "NoteAnnotationComponent" or kind.root == "NoteComponent":
-        values.setdefault("note_component_type", "note")
     if kind.table_name in POLYMORPHIC:
         resolve_parent_type(transaction, kind, values)
     if kind.root == "CustomConfigurationBase":

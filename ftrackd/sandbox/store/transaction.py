@@ -101,8 +101,7 @@ class Transaction:
                 and attribute.column not in values
             ):
                 consequences.apply_default(attribute, values)
-        for criterion in kind.criteria:
-            values[criterion.column] = criterion.values[0]
+        values.update(kind.stamp)
         consequences.before_create(self, kind, values)
         defaults.fill(self, kind, values)
         self._execute(kind, values, table(kind.table_name).insert(), _storable(kind, values))

@@ -1,0 +1,101 @@
+"""A store for each test, on SQLite in memory and, when a server is named, on PostgreSQL."""
+
+import os
+import uuid
+
+import pytest
+import sqlalchemy as sa
+
+from ftrackd.sandbox.seeds.client_suites import PROJECT, TASK, USER
+from ftrackd.sandbox.seeds.ids import seed_id
+from ftrackd.sandbox.store import Actor, Store
+
+POSTGRESQL = os.environ.get("FTRACKD_TEST_POSTGRESQL")
+
+
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param(
+            "postgresql",
+            marks=pytest.mark.skipif(
+                not POSTGRESQL, reason="no server: name one with FTRACKD_TEST_POSTGRESQL=postgresql://..."
+            ),
+        ),
+    ]
+)
+def store(request):
+    if request.param == "sqlite":
+        with Store.open(seed="minimal") as store:
+            yield store
+        return
+    # Each test has a schema of its own in the database.
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    engine = sa.create_engine(sa.make_url(POSTGRESQL).set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"CREATE SCHEMA {name}"))
+    url = sa.make_url(POSTGRESQL).update_query_dict({"options": f"-csearch_path={name}"})
+    try:
+        with Store.open(url.render_as_string(hide_password=False), seed="minimal") as store:
+            yield store
+    finally:
+        with engine.begin() as connection:
+            connection.execute(sa.text(f"DROP SCHEMA {name} CASCADE"))
+        engine.dispose()
+
+
+class World:
+    """Short ways to do and to look."""
+
+    project = PROJECT
+    task = TASK
+    user = USER
+    shot = seed_id("Shot", "client_tests", "SH010")
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.actor = Actor(USER, "demo", "Demo User")
+        self.changes = []
+
+    def create(self, entity_type, **data):
+        with self.store.transaction(self.actor) as transaction:
+            key = transaction.create(entity_type, data)
+        self.changes = transaction.changes
+        return key[0] if len(key) == 1 else key
+
+    def update(self, entity_type, key, **data):
+        with self.store.transaction(self.actor) as transaction:
+            transaction.update(entity_type, key if isinstance(key, list) else [key], data)
+        self.changes = transaction.changes
+
+    def delete(self, entity_type, key):
+        with self.store.transaction(self.actor) as transaction:
+            transaction.delete(entity_type, key if isinstance(key, list) else [key])
+        self.changes = transaction.changes
+
+    def row(self, entity_type, *key):
+        kind = self.store.schema[entity_type]
+        with self.store.reader() as connection:
+            conditions = [column == value for column, value in zip(kind.key_columns(kind.table), key)]
+            row = connection.execute(sa.select(kind.table).where(*conditions)).mappings().first()
+        return dict(row) if row is not None else None
+
+    def rows(self, text, **parameters):
+        with self.store.reader() as connection:
+            return connection.execute(sa.text(text), parameters).all()
+
+    def computed(self, entity_type, entity_id, name):
+        kind = self.store.schema[entity_type]
+        with self.store.reader() as connection:
+            expression = kind.attributes[name].build(kind.table)
+            return connection.execute(sa.select(expression).where(kind.table.c.id == entity_id)).scalar()
+
+    def change(self, legacy_type):
+        """The one change of entities of *legacy_type*."""
+        (found,) = [change for change in self.changes if change.legacy_type == legacy_type]
+        return found
+
+
+@pytest.fixture
+def world(store):
+    return World(store)
