@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 Identity = tuple[str, tuple[Any, ...]]
 
 
+def __getattr__(name: str) -> Any:
+    # They belong to the factory, which needs this module; code takes them from here as well.
+    if name in {"PerSessionDefaultKeyMaker", "memoise_session"}:
+        from ftrackd.api.entity import factory
+
+        return getattr(factory, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def _identity(item: Any) -> Identity:
     """Return what makes `item` the same entity as another object."""
     return item.entity_type, tuple([item[name] for name in item.primary_key_attributes])

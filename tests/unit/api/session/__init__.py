@@ -1,0 +1,1 @@
+"""The session, its parts and its pure functions."""
