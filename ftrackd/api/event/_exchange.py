@@ -172,7 +172,7 @@ class Exchange(PacketHandling):
 
     def _on_unsubscribed(self, subscriber: Subscriber, arguments: list[Any]) -> None:
         answer = _answer(arguments)
-        if answer.get("success") is not True:
+        if answer and answer.get("success") is not True:
             self.logger.warning("Server failed to unsubscribe %s: %s", subscriber, answer.get("message", ""))
 
     # Publishing.
@@ -289,12 +289,10 @@ class Exchange(PacketHandling):
         source.setdefault("host", platform.node())
 
     def _on_published(self, topic: str, arguments: list[Any]) -> None:
-        if not arguments:
-            return  # acknowledged, and nothing said against it
         answer = _answer(arguments)
-        if not answer.get("success"):
+        if answer and not answer.get("success"):
             self.logger.error(
-                "Server did not accept an event about %r: %s", topic, answer.get("message", arguments)
+                "Server did not accept an event about %r: %s", topic, answer.get("message", answer)
             )
 
     def dispatch(self, event: Event) -> DispatchOutcome:

@@ -15,7 +15,7 @@ from ftrackd.api.event._connection import Connection
 from ftrackd.api.event._limits import HubLimits, HubStatistics
 from ftrackd.api.event._pending import ExpiringTable, LogLimit
 from ftrackd.api.event._queues import EventQueue, Outbox, Outgoing, OutgoingQueueFull
-from ftrackd.api.event.base import Event
+from ftrackd.api.event.base import EVENT_KEYS, Event
 from ftrackd.api.event.transport import FrameTooLarge
 from ftrackd.api.exception import EventHubPacketError
 
@@ -24,6 +24,11 @@ AcknowledgementCallback = Callable[[list[Any]], None]
 
 #: Seconds between two log lines of the same kind that a misbehaving server could cause without end.
 _LOG_INTERVAL_S = 10.0
+
+_KNOWN_KEYS = frozenset(EVENT_KEYS)
+
+#: How many unknown keys of events are remembered as reported.
+_MOST_UNKNOWN_KEYS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class PacketHandling:
         self._outbox = Outbox(limits.outgoing_packets)
         self._event_queue = EventQueue(limits.incoming_events)
         self._log_limit = LogLimit(_LOG_INTERVAL_S, time.monotonic)
+        self._unknown_keys: set[str] = set()
         self._taps: tuple[Callable[[IncomingEvent], None], ...] = ()
         self._taps_lock = threading.Lock()
         # Numbers continue over reconnects, so that a late acknowledgement cannot be taken for another
@@ -159,6 +165,8 @@ class PacketHandling:
     def _receive_event(self, data: bytes | str) -> None:
         raw, decoded = codec.decode_event_data(data)
         self.statistics.received_events += 1
+        if not _KNOWN_KEYS.issuperset(decoded):
+            self._report_unknown_keys(decoded)
         if self._taps:
             incoming = IncomingEvent(raw, decoded)
             for tap in self._taps:
@@ -173,11 +181,28 @@ class PacketHandling:
                 f"({self.statistics.discarded_events} so far): call wait(), or handle events faster.",
             )
 
+    def _report_unknown_keys(self, decoded: dict[str, Any]) -> None:
+        for key in decoded.keys() - _KNOWN_KEYS - self._unknown_keys:
+            if len(self._unknown_keys) < _MOST_UNKNOWN_KEYS:
+                self._unknown_keys.add(key)
+                self.logger.warning(
+                    "Events of this server carry the unknown key %.100r; it is left out.", key
+                )
+
     def _receive_acknowledgement(self, data: bytes | str) -> None:
         number, arguments = codec.decode_acknowledgement(data)
         self._server_acknowledges = True
         packet = self._unacknowledged.pop(number)
-        if packet is not None and packet.acknowledge is not None:
+        if packet is None:
+            return  # given up before
+        if not arguments or not isinstance(arguments[0], dict):
+            self._log_sparsely(
+                logging.WARNING,
+                "odd acknowledgement",
+                f"The server acknowledged {packet.description} without saying whether it succeeded; "
+                "taken for a success.",
+            )
+        if packet.acknowledge is not None:
             self._call(packet.acknowledge, arguments)
 
     def _acknowledge_packet(self, packet_identifier: str, *args: Any) -> None:
