@@ -12,6 +12,7 @@ import hashlib
 import json
 import queue
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -67,7 +68,8 @@ class Peer:
 
     def reset(self) -> None:
         """End the connection with a TCP reset."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with contextlib.suppress(OSError):
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.end()
 
     def end(self) -> None:
@@ -144,7 +146,10 @@ def _take_frame(buffer: bytearray) -> tuple[int, bytes] | None:
 class HubServer:
     """The server; use it as a context manager."""
 
-    def __init__(self, *, heartbeat_timeout: str = "60", port: int = 0) -> None:
+    def __init__(
+        self, *, heartbeat_timeout: str = "60", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._tls = tls
         self.heartbeat_timeout = heartbeat_timeout
         self.peers: list[Peer] = []
         self.handshakes: list[dict[str, str]] = []
@@ -227,6 +232,9 @@ class HubServer:
 
     def _serve(self, connection: socket.socket) -> None:
         try:
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+                self._open.add(connection)
             data = b""
             while b"\r\n\r\n" not in data:
                 received = connection.recv(65536)

@@ -1,0 +1,13 @@
+"""What the tests of the hub share."""
+
+import pytest
+
+from ftrackd.api.event import hub as hub_module
+
+
+@pytest.fixture(autouse=True)
+def no_hub_stays_connected():
+    """End the hubs of a test that failed half-way, so that the next one isn't disturbed by them."""
+    yield
+    for hub in list(hub_module._hubs):
+        hub.close()

@@ -1,0 +1,765 @@
+"""The connection's life: connecting, losing, finding again, ending; and what was published meanwhile."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ftrackd.api.event.base import Event
+from ftrackd.api.event.hub import EventHub, HubLimits, OutgoingQueueFull, ReconnectPolicy
+from ftrackd.api.event.transport import TransportClosed, TransportError
+from ftrackd.api.exception import EventHubConnectionError
+
+from .hub_server import HubServer, eventually
+from .tcp_proxy import TcpProxy
+
+QUICK = ReconnectPolicy(first_delay_s=0.02, delay_cap_s=0.1, shortest_delay_s=0.001, refused_delay_s=0.05)
+
+
+def _hub(url, **limits):
+    return EventHub(url, "anna", "key", reconnect=QUICK, limits=HubLimits(**limits))
+
+
+def _closed_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def _published(peer, topic):
+    events = [
+        json.loads(text.split(":", 3)[3])["args"][0] for text in peer.all_frames if text.startswith("5:")
+    ]
+    return [event for event in events if event["topic"] == topic]
+
+
+def test_when_connecting_then_credentials_go_to_the_handshake_and_nowhere_else():
+    with HubServer() as server:
+        hub = EventHub(
+            f"{server.url}/path",
+            "anna",
+            "the-key",
+            headers={"ftrack-strict-api": "true"},
+            cookies={"a": "1", "b": "2"},
+        )
+        hub.connect()
+        (handshake,) = server.handshakes
+        assert handshake["ftrack-user"] == "anna"
+        assert handshake["ftrack-api-key"] == "the-key"
+        assert handshake["ftrack-strict-api"] == "true"
+        assert handshake["cookie"] == "a=1; b=2"
+        assert server.peer.headers["ftrack-strict-api"] == "true"
+        assert server.peer.headers["cookie"] == "a=1;b=2"
+        assert "the-key" not in str(server.peer.headers)
+        hub.disconnect()
+
+
+def test_when_connected_then_everybody_is_announced_once_and_replies_first():
+    with HubServer() as server:
+        hub = _hub(server.url)
+        hub.subscribe("topic=before", print, subscriber={"id": "before", "note": "é"})
+        hub.connect()
+        assert hub.connected
+        hub.subscribe("topic=after", print, subscriber={"id": "after"})
+        hub.unsubscribe("before")
+        eventually(lambda: _published(server.peer, "ftrack.meta.unsubscribe"))
+        subscribed = [event["data"] for event in _published(server.peer, "ftrack.meta.subscribe")]
+        assert subscribed == [
+            {"subscriber": {"id": hub.id}, "subscription": "topic=ftrack.meta.reply"},
+            {"subscriber": {"id": "before", "note": "é"}, "subscription": "topic=before"},
+            {"subscriber": {"id": "after"}, "subscription": "topic=after"},
+        ]
+        (unsubscribed,) = _published(server.peer, "ftrack.meta.unsubscribe")
+        assert unsubscribed["data"] == {"subscriber": {"id": "before", "note": "é"}}
+        assert unsubscribed["source"]["id"] == hub.id
+        hub.disconnect()
+        assert len(server.peer.subscriptions) == 0
+        assert server.peer.control_opcodes == [8]
+        assert hub._subscribers == []
+
+
+def test_when_many_threads_subscribe_while_it_connects_then_each_is_announced_exactly_once():
+    with HubServer() as server:
+        hub = _hub(server.url)
+        hub.connect()
+
+        def subscribe(number):
+            for step in range(20):
+                hub.subscribe("topic=a", print, subscriber={"id": f"{number}-{step}"})
+                if number == 0 and step % 5 == 0:
+                    server.peers[-1].reset()
+
+        threads = [threading.Thread(target=subscribe, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        eventually(lambda: hub.state == "live" and len(server.peers[-1].subscriptions) == 81)
+        identifiers = [
+            event["data"]["subscriber"]["id"]
+            for event in _published(server.peers[-1], "ftrack.meta.subscribe")
+        ]
+        assert sorted(identifiers) == sorted(set(identifiers))
+        hub.disconnect()
+
+
+def test_when_metadata_is_no_json_then_it_works_here_and_the_log_says_that_the_server_is_not_told(caplog):
+    with HubServer() as server:
+        hub = _hub(server.url)
+        hub.subscribe("topic=a", lambda event: 5, subscriber={"widget": object()})
+        hub.connect()
+        hub.subscribe("topic=a", lambda event: 6, subscriber={"widget": object()})
+        assert hub.publish(Event("a"), synchronous=True) == [5, 6]
+        assert "server cannot be told" in caplog.text
+        hub.disconnect()
+
+
+def test_when_disconnected_then_everything_published_before_has_arrived():
+    with HubServer() as server:
+        server.routes_events = False
+        hub = _hub(server.url)
+        hub.connect()
+        for number in range(1000):
+            hub.publish(Event("a", data={"n": number}))
+        hub.disconnect()
+        eventually(lambda: server.peer.gone.is_set())
+        assert [event["data"]["n"] for event in _published(server.peer, "a")] == list(range(1000))
+
+
+def test_when_a_script_ends_without_disconnecting_then_what_it_published_has_arrived():
+    with HubServer() as server:
+        script = """
+            import sys
+            from ftrackd.api.event.base import Event
+            from ftrackd.api.event.hub import EventHub
+            hub = EventHub(sys.argv[1], "anna", "key")
+            hub.connect()
+            for number in range(300):
+                hub.publish(Event("a", data={"n": number, "ballast": "x" * 1000}))
+        """
+        subprocess.run([sys.executable, "-c", textwrap.dedent(script), server.url], check=True, timeout=30)
+        eventually(lambda: len(_published(server.peer, "a")) == 300)
+
+
+def test_when_interrupted_from_the_keyboard_then_wait_ends_at_once():
+    with HubServer() as server:
+        script = """
+            import sys
+            from ftrackd.api.event.hub import EventHub
+            hub = EventHub(sys.argv[1], "anna", "key")
+            hub.connect()
+            print("waiting", flush=True)
+            try:
+                hub.wait()
+            except KeyboardInterrupt:
+                hub.disconnect()
+                print("interrupted", flush=True)
+        """
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(script), server.url], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=10)
+        assert output == "interrupted\n"
+        assert process.returncode == 0
+
+
+def test_when_published_before_connecting_then_it_is_sent_in_order_after_the_announcements():
+    with HubServer() as server:
+        hub = _hub(server.url)
+        hub.init_connection()
+        with pytest.raises(EventHubConnectionError, match="already"):
+            hub.init_connection()
+        for number in range(3):
+            assert hub.publish(Event("a", data={"n": number})) is True
+        hub.connect()
+        assert hub.publish(Event("a", data={"n": 3})) is None
+        eventually(lambda: len(_published(server.peer, "a")) == 4)
+        assert [event["data"]["n"] for event in _published(server.peer, "a")] == [0, 1, 2, 3]
+        assert "ftrack.meta.subscribe" in server.peer.all_frames[0]
+        hub.disconnect()
+
+
+def test_when_too_much_waits_for_the_connection_then_publishing_is_refused_and_counted():
+    hub = _hub("http://127.0.0.1:9", outgoing_packets=2)
+    hub.init_connection()
+    hub.publish(Event("a"))
+    hub.publish(Event("a"))
+    begun = time.monotonic()
+    with pytest.raises(OutgoingQueueFull, match="2 packets wait"):
+        hub.publish(Event("a"), on_reply=print)
+    assert time.monotonic() - begun < 1
+    hub.publish(Event("a"), on_error="ignore")
+    assert hub.statistics.refused_packets == 2
+    assert len(hub._reply_callbacks) == 0
+    hub.disconnect()
+
+
+def test_when_the_server_had_not_acknowledged_an_event_then_it_is_sent_again_with_the_same_id(caplog):
+    with HubServer() as server, TcpProxy(server.port) as proxy:
+        hub = _hub(proxy.url, heartbeat_timeout_s=0.4)
+        acknowledged = threading.Event()
+        hub.connect()
+        hub.send_raw(b'{"topic":"first"}', on_ack=lambda arguments: acknowledged.set())
+        assert acknowledged.wait(10)
+        proxy.forwarding.clear()
+        events = [Event("a", data={"n": number}) for number in range(3)]
+        for event in events:
+            hub.publish(event)
+        eventually(lambda: hub.state == "connecting")
+        proxy.forwarding.set()
+        eventually(lambda: hub.state == "live")
+        eventually(lambda: len(_published(server.peers[-1], "a")) == 3)
+        assert [event["id"] for event in _published(server.peers[-1], "a")] == [
+            event["id"] for event in events
+        ]
+        assert not _published(server.peers[-1], "first")
+        assert hub.statistics.resent_packets == 3
+        assert "sent again with the same id" in caplog.text
+        eventually(lambda: len(hub._unacknowledged) == 0)
+        hub.disconnect()
+
+
+def test_when_the_server_never_acknowledges_then_nothing_is_sent_twice():
+    with HubServer() as server:
+        server.acknowledgement = None
+        hub = _hub(server.url)
+        hub.connect()
+        hub.publish(Event("a"))
+        eventually(lambda: _published(server.peer, "a"))
+        server.peer.reset()
+        server.wait_for_peer(2)
+        eventually(lambda: hub.state == "live")
+        hub.publish(Event("b"))
+        eventually(lambda: _published(server.peers[1], "b"))
+        assert not _published(server.peers[1], "a")
+        hub.disconnect()
+
+
+def test_when_raw_events_are_relayed_then_they_travel_unchanged_and_the_acknowledgement_comes_back():
+    with HubServer() as server:
+        hub = _hub(server.url)
+        answers = []
+        hub.connect()
+        raw = '{"topic":"a","id":"1","data":{"x": 1.50, "é":null},"source":{"id":"other"}}'.encode()
+        hub.send_raw(raw, on_ack=answers.append)
+        hub.send_raw({"topic": "b", "inReplyToEvent": "1"}, on_ack=answers.append)
+        eventually(lambda: len(answers) == 2)
+        assert answers == [[{"success": True}], [{"success": True}]]
+        assert raw.decode() in server.peer.next_frame('"topic":"a"')
+        assert '{"topic":"b","inReplyToEvent":"1"}' in server.peer.next_frame('"topic":"b"')
+        hub.disconnect()
+
+
+def test_when_no_acknowledgement_comes_then_the_relay_is_told_within_the_time():
+    with HubServer() as server:
+        server.acknowledgement = None
+        hub = _hub(server.url, acknowledgement_timeout_s=0.05)
+        answers = []
+        hub.connect()
+        hub.send_raw(b'{"topic":"a"}', on_ack=answers.append)
+        eventually(lambda: answers)
+        assert answers == [
+            [{"success": False, "message": "The server did not acknowledge a packet in time."}]
+        ]
+        assert hub.statistics.expired_acknowledgements == 2, "the subscription to replies is the other one"
+        hub.send_raw(b'{"topic":"b"}', on_ack=answers.append)
+        hub.disconnect()
+        assert answers[1][0]["success"] is False
+
+
+def test_when_too_many_acknowledgements_are_awaited_then_the_oldest_is_given_up():
+    with HubServer() as server:
+        server.acknowledgement = None
+        hub = _hub(server.url, pending_acknowledgements=3)
+        hub.connect()
+        answers = []
+        for number in range(5):
+            hub.send_raw(b'{"topic":"a"}', on_ack=lambda arguments, number=number: answers.append(number))
+        assert answers == [0, 1]
+        hub.disconnect()
+
+
+def test_when_replies_do_not_come_in_time_then_their_callback_is_forgotten_and_counted():
+    with HubServer() as server:
+        hub = _hub(server.url, reply_timeout_s=0.05, pending_replies=2)
+        hub.connect()
+        replies = []
+        asked = Event("nobody.listens")
+        hub.publish(asked, on_reply=replies.append)
+        eventually(lambda: hub.statistics.expired_replies == 1)
+        assert len(hub._reply_callbacks) == 0
+        hub.dispatch(Event("ftrack.meta.reply", target=f"id={hub.id}", in_reply_to_event=asked["id"]))
+        assert replies == []
+        for _ in range(3):
+            hub.publish(Event("nobody.listens"), on_reply=replies.append)
+        assert hub.statistics.expired_replies == 2
+        hub.disconnect()
+
+
+def test_when_several_subscribers_reply_then_each_reply_comes_once():
+    with HubServer() as server:
+        asker, answerer = _hub(server.url), _hub(server.url)
+        for number in range(3):
+            answerer.subscribe("topic=question", lambda event, number=number: {"n": number}, priority=number)
+        answerer.subscribe("topic=question", lambda event: None)
+        asker.connect()
+        answerer.connect()
+        eventually(lambda: len(server.peers[-1].subscriptions) == 5)
+        replies = []
+        question = Event("question")
+        asker.publish(question, on_reply=replies.append)
+        while answerer.statistics.received_events < 1:
+            answerer.wait(0.02)
+        answerer.wait(0.05)
+        while len(replies) < 3:
+            asker.wait(0.02)
+        asker.wait(0.1)
+        assert [reply["data"]["n"] for reply in replies] == [0, 1, 2]
+        assert {reply["in_reply_to_event"] for reply in replies} == {question["id"]}
+        asker.disconnect()
+        answerer.disconnect()
+
+
+def test_when_nobody_waits_then_the_oldest_events_are_discarded_counted_and_reported(caplog):
+    with HubServer() as server:
+        hub = _hub(server.url, incoming_events=5)
+        received = []
+        hub.subscribe("topic=a", lambda event: received.append(event["data"]["n"]))
+        hub.connect()
+        for number in range(20):
+            server.peer.send_event({"topic": "a", "data": {"n": number}})
+        eventually(lambda: hub.statistics.received_events == 20)
+        hub.wait(0.05)
+        assert received == [15, 16, 17, 18, 19]
+        assert hub.statistics.discarded_events == 16, "the local event about the connection was the first"
+        assert "call wait(), or handle events faster" in caplog.text
+        hub.disconnect()
+
+
+def test_when_tapped_then_events_come_as_sent_and_are_not_queued():
+    with HubServer() as server:
+        hub = _hub(server.url)
+        called, tapped = [], []
+        hub.subscribe("topic=a", called.append)
+        untap = hub.tap(tapped.append)
+        hub.connect()
+        text = '{"topic":"a",  "inReplyToEvent":null, "data":{"x":1.50}}'
+        server.peer.send_event(text)
+        eventually(lambda: tapped)
+        assert tapped[0].raw == text.encode()
+        assert tapped[0].event == {"topic": "a", "in_reply_to_event": None, "data": {"x": 1.5}}
+        assert tapped[0].to_event()["data"] == {"x": 1.5}
+        hub.wait(0.05)
+        assert called == []
+        assert hub.dispatch(tapped[0].to_event()).values == [None]
+        untap()
+        server.peer.send_event(text)
+        while len(called) < 2:
+            hub.wait(0.02)
+        assert len(tapped) == 1
+        hub.disconnect()
+
+
+def test_when_connected_and_disconnected_then_local_events_say_so():
+    with HubServer() as server:
+        hub = _hub(server.url)
+        topics = []
+        hub.subscribe("topic=ftrack.meta.*", lambda event: topics.append(event["topic"]))
+        hub.connect()
+        while not topics:
+            hub.wait(0.02)
+        waiting = threading.Thread(target=hub.wait)
+        waiting.start()
+        hub.disconnect(unsubscribe=False)
+        waiting.join(5)
+        assert topics == ["ftrack.meta.connected", "ftrack.meta.disconnected"]
+
+
+def test_when_several_threads_wait_then_a_disconnect_ends_them_all():
+    with HubServer() as server:
+        hub = _hub(server.url)
+        hub.connect()
+        threads = [threading.Thread(target=hub.wait) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        hub.disconnect()
+        for thread in threads:
+            thread.join(5)
+        assert not any(thread.is_alive() for thread in threads)
+        with pytest.raises(EventHubConnectionError):
+            hub.wait(1)
+
+
+def test_when_events_wait_at_the_disconnect_then_the_log_counts_them(caplog):
+    with HubServer() as server:
+        hub = _hub(server.url)
+        hub.subscribe("topic=a", lambda event: hub.disconnect())
+        hub.connect()
+        for _ in range(5):
+            server.peer.send_event({"topic": "a"})
+        eventually(lambda: hub.statistics.received_events == 5)
+        hub.wait(10)
+        assert hub.state == "closed"
+        assert "4 received events that were not handled" in caplog.text
+
+
+def test_when_a_duration_is_given_then_wait_returns_after_it():
+    with HubServer() as server:
+        hub = _hub(server.url)
+        hub.connect()
+        begun = time.monotonic()
+        hub.wait(0.2)
+        assert 0.19 < time.monotonic() - begun < 5
+        hub.disconnect()
+
+
+def test_when_disconnected_and_connected_again_then_everything_works_again():
+    with HubServer() as server:
+        hub = _hub(server.url)
+        received = []
+        hub.subscribe("topic=a", lambda event: received.append(1))
+        for round_number in (1, 2, 3):
+            hub.connect()
+            with pytest.raises(EventHubConnectionError, match="Already"):
+                hub.connect()
+            eventually(lambda: server.peers[-1].subscriptions.match({"topic": "a"}))
+            hub.publish(Event("a"))
+            while len(received) < round_number:
+                hub.wait(0.02)
+            hub.disconnect(unsubscribe=False)
+            assert hub.state == "closed"
+        assert len(server.peers) == 3
+        assert hub.reconnect_count == 0
+
+
+def test_when_disconnected_for_a_reconnect_then_publishes_are_kept_for_it():
+    with HubServer() as server:
+        hub = _hub(server.url)
+        hub.connect()
+        hub.disconnect(unsubscribe=False, reconnect=True)
+        assert not hub.connected
+        assert hub.publish(Event("a")) is True
+        hub.connect()
+        eventually(lambda: _published(server.peers[-1], "a"))
+        hub.disconnect()
+
+
+# Connecting in the background, and giving up.
+
+
+def test_when_the_server_comes_later_then_a_background_connection_finds_it():
+    port = _closed_port()
+    hub = _hub(f"http://127.0.0.1:{port}")
+    thread = hub.connect_in_background()
+    assert thread.is_alive()
+    assert hub.state == "connecting"
+    assert hub.publish(Event("a")) is True
+    assert not hub.wait_until_connected(0.05)
+    with HubServer(port=port) as server:
+        assert hub.wait_until_connected(10)
+        eventually(lambda: _published(server.peer, "a"))
+        assert hub.state_reason == "Connected."
+        hub.disconnect()
+
+
+def test_when_attempts_are_limited_and_used_up_then_wait_ends_and_publishing_is_refused(caplog):
+    hub = EventHub(
+        f"http://127.0.0.1:{_closed_port()}",
+        "anna",
+        "key",
+        reconnect=ReconnectPolicy(attempts=3, first_delay_s=0.01),
+    )
+    topics = []
+    hub.subscribe("topic=ftrack.meta.disconnected", lambda event: topics.append(event["data"]["reason"]))
+    hub.connect_in_background()
+    hub.wait(10)
+    assert len(topics) == 1
+    assert "Gave up after 3 attempts" in topics[0]
+    assert hub.state == "closed"
+    with pytest.raises(EventHubConnectionError):
+        hub.publish(Event("a"))
+    assert [record.levelno for record in caplog.records].count(logging.CRITICAL) == 1
+
+
+def test_when_disconnected_during_the_back_off_then_that_ends_at_once():
+    policy = ReconnectPolicy(first_delay_s=60, shortest_delay_s=60)
+    hub = EventHub(f"http://127.0.0.1:{_closed_port()}", "anna", "key", reconnect=policy)
+    thread = hub.connect_in_background()
+    eventually(lambda: "refused" in str(hub._connection.last_error))
+    begun = time.monotonic()
+    hub.disconnect()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert time.monotonic() - begun < 1
+    assert hub.state == "closed"
+
+
+def test_when_disconnected_during_a_handshake_then_that_ends_at_once_and_no_socket_opens_later():
+    with HubServer() as server:
+        answering = threading.Event()
+
+        def stall(headers):
+            answering.wait(10)
+
+        server.handshake_answer = stall
+        hub = _hub(server.url)
+        thread = hub.connect_in_background()
+        eventually(lambda: server.handshakes)
+        begun = time.monotonic()
+        hub.disconnect()
+        assert time.monotonic() - begun < 0.5
+        assert hub.state == "closed"
+        answering.set()
+        thread.join(10)
+        assert not thread.is_alive()
+        assert all(peer.gone.wait(5) for peer in server.peers)
+        assert hub.state == "closed"
+
+
+def test_when_reconnect_is_called_then_a_new_connection_replaces_the_old_one():
+    with HubServer() as server:
+        hub = _hub(server.url)
+        hub.connect()
+        hub.reconnect()
+        assert hub.state == "live"
+        assert len(server.peers) == 2
+        assert server.peers[0].gone.wait(5)
+        assert hub.reconnect_count == 1
+        hub.disconnect()
+        hub.reconnect()
+        assert hub.state == "live"
+        hub.disconnect()
+
+
+def test_when_a_reconnect_fails_then_it_says_so_after_its_attempts_and_the_hub_goes_on():
+    server = HubServer()
+    hub = _hub(server.url)
+    hub.connect()
+    server.stop()
+    with pytest.raises(EventHubConnectionError, match="Failed to reconnect"):
+        hub.reconnect(attempts=2, delay=0.01)
+    with HubServer(port=server.port):
+        eventually(lambda: hub.state == "live")
+        hub.disconnect()
+
+
+def test_when_the_hub_reconnects_then_nobodys_logging_is_muted():
+    with HubServer() as server:
+        hub = _hub(server.url)
+        hub.connect()
+        logging.disable(logging.DEBUG)
+        try:
+            levels = []
+            hub.on_state_change(lambda change: levels.append(logging.root.manager.disable))
+            server.peer.reset()
+            server.wait_for_peer(2)
+            eventually(lambda: hub.state == "live")
+            assert set(levels) == {logging.DEBUG}
+            assert logging.root.manager.disable == logging.DEBUG
+        finally:
+            logging.disable(logging.NOTSET)
+        hub.disconnect()
+
+
+def test_when_hooks_are_removed_then_they_are_not_called_any_more():
+    with HubServer() as server:
+        hub = _hub(server.url)
+        changes = []
+        remove = hub.on_state_change(changes.append)
+        hub.connect()
+        assert [(change.previous, change.current) for change in changes] == [
+            ("closed", "connecting"),
+            ("connecting", "live"),
+        ]
+        remove()
+        hub.disconnect()
+        assert len(changes) == 2
+
+
+def test_when_a_hub_comes_and_goes_then_no_thread_and_no_socket_stays():
+    with HubServer() as server:
+        threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
+        for _ in range(5):
+            hub = _hub(server.url)
+            hub.connect()
+            hub.reconnect()
+            hub.disconnect()
+        eventually(lambda: threading.active_count() <= threads)
+        eventually(lambda: len(os.listdir("/proc/self/fd")) <= files)
+
+
+# Other transports, and hosts that override parts of the hub.
+
+
+class QueueTransport:
+    """A transport within this process."""
+
+    def __init__(self):
+        self.sent = queue.Queue()
+        self.to_receive = queue.Queue()
+        self.opened = 0
+
+    def open(self):
+        self.opened += 1
+        if self.opened == 1:
+            raise TransportError("not yet")
+
+    def send(self, frame):
+        self.sent.put(frame)
+
+    def receive(self, timeout_s):
+        try:
+            frame = self.to_receive.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+        if frame is None:
+            raise TransportClosed("closed")
+        return frame
+
+    def close(self):
+        self.to_receive.put(None)
+
+
+def test_when_a_transport_of_ones_own_is_given_then_the_hub_works_over_it():
+    transports = []
+
+    def make():
+        transports.append(QueueTransport())
+        transports[-1].opened = len(transports) - 1
+        return transports[-1]
+
+    hub = EventHub("http://nowhere.invalid", "anna", "key", transport_factory=make, reconnect=QUICK)
+    received = []
+    hub.subscribe("topic=a", lambda event: received.append(event["data"]))
+    hub.connect_in_background()
+    assert hub.wait_until_connected(5)
+    assert "ftrack.meta.reply" in transports[1].sent.get(timeout=5)
+    transports[1].to_receive.put('5:::{"name":"ftrack.event","args":[{"topic":"a","data":{"n":1}}]}')
+    while not received:
+        hub.wait(0.02)
+    transports[1].to_receive.put(None)
+    eventually(lambda: len(transports) == 3 and hub.state == "live")
+    hub.disconnect()
+    assert received == [{"n": 1}]
+
+
+def test_when_a_transport_breaks_its_promise_then_the_hub_connects_anew(caplog):
+    transports = []
+
+    class Broken(QueueTransport):
+        def receive(self, timeout_s):
+            raise ZeroDivisionError
+
+    def make():
+        transports.append(Broken() if not transports else QueueTransport())
+        transports[-1].opened = 1
+        return transports[-1]
+
+    hub = EventHub("http://nowhere.invalid", "anna", "key", transport_factory=make, reconnect=QUICK)
+    hub.connect_in_background()
+    eventually(lambda: len(transports) == 2 and hub.state == "live")
+    assert "ended by a mistake" in caplog.text
+    hub.disconnect()
+
+
+def test_when_a_host_overrides_packet_handling_and_waiting_then_its_ways_work():
+    """A known host subclasses the hub like this to feed it from its own queue."""
+
+    class HostHub(EventHub):
+        def _handle_packet(self, code, packet_identifier, path, data):
+            name = self._code_name_mapping[code]
+            if name == "event":
+                seen.append(data)
+                return None
+            if name == "heartbeat":
+                self._send_packet(self._code_name_mapping["heartbeat"])
+                return None
+            return super()._handle_packet(code, packet_identifier, path, data)
+
+        def wait(self, duration=None):
+            end = time.monotonic() + duration
+            while time.monotonic() < end:
+                try:
+                    event = self._event_queue.get(timeout=0.02)
+                except queue.Empty:
+                    continue
+                self._handle(event)
+
+    seen, handled, acknowledged = [], [], []
+    with HubServer() as server:
+        hub = HostHub(server.url, "anna", "key", reconnect=QUICK)
+        hub.subscribe("topic=own", handled.append)
+        hub.connect()
+        server.peer.send_event({"topic": "a"})
+        server.peer.send("2::")
+        assert server.peer.next_frame("2:").startswith("2::")
+        eventually(lambda: seen)
+        hub._event_queue.put(Event("own"))
+        while not handled:
+            hub.wait(0.05)
+        hub._send_packet("5", '{"name":"ftrack.event","args":[{"topic":"x"}]}', callback=acknowledged.append)
+        eventually(lambda: acknowledged == [{"success": True}])
+        hub._acknowledge_packet("7+", {"success": True})
+        assert server.peer.next_frame("6:") == '6:::7+[{"success":true}]'
+        hub.disconnect()
+
+
+# Encryption.
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs the openssl command to make a certificate")
+    options = (
+        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    )
+    files = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [openssl, *options.split(), "-out", str(files[0]), "-keyout", str(files[1])],
+        check=True,
+        capture_output=True,
+    )
+    return files
+
+
+def test_when_the_server_is_encrypted_then_both_directions_work_at_once(
+    certificate: tuple[Path, Path], monkeypatch
+):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    with HubServer(tls=context) as server:
+        hub = EventHub(f"https://localhost:{server.port}", "anna", "key", reconnect=QUICK)
+        with pytest.raises(EventHubConnectionError, match="certificate"):
+            hub.connect()
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate[0]))
+        received = []
+        hub.subscribe("topic=a", lambda event: received.append(event["data"]["n"]))
+        hub.connect()
+        eventually(lambda: server.peer.subscriptions.match({"topic": "a"}))
+        for number in range(200):
+            hub.publish(Event("a", data={"n": number, "ballast": "x" * 20_000}))
+        while len(received) < 200:
+            hub.wait(0.05)
+        assert received == list(range(200))
+        server.peer.close_politely()
+        server.wait_for_peer(2)
+        eventually(lambda: hub.state == "live")
+        hub.disconnect()
