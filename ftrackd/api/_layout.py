@@ -23,10 +23,10 @@ _STANDARD = frozenset(
 )
 
 
-def _base_init() -> Any:
+def _base_class() -> type[Entity]:
     from ftrackd.api.entity.base import Entity
 
-    return Entity.__init__
+    return Entity
 
 
 class Layout:
@@ -68,6 +68,12 @@ class Layout:
             elif default is not NOT_SET:
                 self._constants[attribute.name] = default
 
+    def let_attributes_read(self) -> None:
+        """Have the class ask its attributes for every value, if a plugin made some of them."""
+        base = _base_class()
+        if self.foreign and self.entity_class.__getitem__ is base.__getitem__:
+            self.entity_class.__getitem__ = base._get_by_attribute  # type: ignore[method-assign]
+
     def maker(self, session: Any) -> Callable[[dict[str, Any]], Entity]:
         """Return a function that makes a detached entity of `session` from a row without its type.
 
@@ -78,7 +84,7 @@ class Layout:
         new = object.__new__
         # Classes that prepare their objects (locations), or attributes that prepare their values, must get
         # to do it.
-        plain = entity_class.__init__ is _base_init() and not self.foreign
+        plain = entity_class.__init__ is _base_class().__init__ and not self.foreign
 
         def make(row: dict[str, Any]) -> Entity:
             if not plain:

@@ -97,10 +97,10 @@ class CommitMethods(PopulateMethods):
                 answers = self._send(operations)
             except BaseException:
                 with self._thread_lock:
-                    unit.operations.came_back()
+                    unit.operations.came_back(operations)
                 raise
             with self._thread_lock:
-                unit.operations.arrived()
+                unit.operations.arrived(operations)
                 self._settle(unit, operations, answers)
 
     def _send(self, operations: list[Operation]) -> list[tuple[dict[str, Any], Any]]:

@@ -125,13 +125,24 @@ class PopulateMethods(MergeMethods):
             touched.append(id(entity))
         if action in {"add", "remove", "move"}:
             # Somebody's collection gained or lost a member.
-            for parent in (change.get("parents") or [])[1:2]:
-                owner = self._entity_of(parent) if isinstance(parent, Mapping) else None
+            for owner in self._owners(change):
                 if owner is not None:
                     layout = self._layouts[type(owner)]
                     owner._expire(layout.collections | layout.computed)
                     touched.append(id(owner))
         return touched
+
+    def _owners(self, change: Mapping[str, Any]) -> list[Entity | None]:
+        """Return the entities that `change` puts into or takes out of, as far as they are known here."""
+        owners = [
+            self._entity_of(parent)
+            for parent in (change.get("parents") or [])[1:2]
+            if isinstance(parent, Mapping)
+        ]
+        moved = (change.get("changes") or {}).get("parent_id")
+        if isinstance(moved, Mapping) and isinstance(moved.get("old"), str):
+            owners.append(self._identity_map.peek_anywhere(moved["old"]))
+        return owners
 
     def _entity_of(self, change: Mapping[str, Any]) -> Entity | None:
         """Return the entity in the identity map that `change` is about, or None."""

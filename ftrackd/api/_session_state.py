@@ -68,6 +68,7 @@ class _Layouts(dict[Any, Layout]):
 
     def __missing__(self, entity_class: Any) -> Layout:
         layout = self[entity_class] = Layout(entity_class)
+        layout.let_attributes_read()
         return layout
 
 

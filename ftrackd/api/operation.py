@@ -128,21 +128,21 @@ class Operations:
     def hand_over(self) -> list[Operation]:
         """Return the operations recorded up to now for sending; what is recorded from now on waits."""
         operations, self._stack = self._stack, []
-        self._in_flight = operations
+        self._in_flight = self._in_flight + operations
         return operations
 
-    def arrived(self) -> None:
-        """Forget the operations that were handed over: the server has them."""
-        self._in_flight = []
+    def arrived(self, operations: list[Operation]) -> None:
+        """Forget `operations`, which were handed over: the server has them."""
+        self._in_flight = _without(self._in_flight, operations)
         self._by_address = {}
-        for operation in self._stack:
+        for operation in self:
             if isinstance(operation, _EntityOperation):
                 self._by_address.setdefault(operation.address, []).append(operation)
 
-    def came_back(self) -> None:
-        """Put what was handed over back before what was recorded since: it was not accepted."""
-        self._stack = self._in_flight + self._stack
-        self._in_flight = []
+    def came_back(self, operations: list[Operation]) -> None:
+        """Put `operations`, which were handed over, before what was recorded since: they were not accepted."""
+        self._in_flight = _without(self._in_flight, operations)
+        self._stack = operations + self._stack
 
     def _forget(self, operation: Operation) -> None:
         if not isinstance(operation, _EntityOperation):
@@ -153,3 +153,8 @@ class Operations:
             self._by_address[address] = remaining
         else:
             self._by_address.pop(address, None)
+
+
+def _without(operations: list[Operation], gone: list[Operation]) -> list[Operation]:
+    identities = {id(operation) for operation in gone}
+    return [operation for operation in operations if id(operation) not in identities]

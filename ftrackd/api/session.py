@@ -41,6 +41,7 @@ __all__ = [
 _CONSTRUCT_TOPIC = "ftrack.api.session.construct-entity-type"
 _MINIMUM_VERSION = (3, 3, 11)
 _MISSING = 'Required "{name}" not specified. Pass it as an argument, or {remedy}.'
+_MAPPING = "The {name} argument is required to be a mapping."
 _SELECT = re.compile(r"\s*select\b", re.IGNORECASE)
 _FIRST_WORD = re.compile(r"\s*(\w*)")
 
@@ -95,14 +96,8 @@ class Session(ActionMethods, StorageMethods):
         """
         super().__init__()
         self._take_credentials(server_url, api_key, api_user)
-        _require(
-            cookies is None or isinstance(cookies, Mapping),
-            "The cookies argument is required to be a mapping.",
-        )
-        _require(
-            headers is None or isinstance(headers, Mapping),
-            "The headers argument is required to be a mapping.",
-        )
+        _require(cookies is None or isinstance(cookies, Mapping), _MAPPING.format(name="cookies"))
+        _require(headers is None or isinstance(headers, Mapping), _MAPPING.format(name="headers"))
         _require(isinstance(strict_api, bool), "The strict_api argument is required to be a bool.")
         self._default_auto_populate = auto_populate
         self.request_timeout = timeout
@@ -110,22 +105,29 @@ class Session(ActionMethods, StorageMethods):
         self._cookies = dict(cookies or {})
         self._request = self._create_request_session(strict_api)
         self._configure_caches(cache, cache_key_maker)
+        self._plugin_paths = _plugin_paths(plugin_paths)
+        try:
+            self._start(auto_connect_event_hub, plugin_arguments, _schema_cache_folder(schema_cache_path))
+        except BaseException:
+            # Nobody will get this session to close it.
+            self.close()
+            raise
 
+    def _start(
+        self,
+        auto_connect_event_hub: bool,
+        plugin_arguments: Mapping[str, Any] | None,
+        schema_cache_path: Path | None,
+    ) -> None:
+        """Take the steps that need the server, in the order that plugins rely on."""
         self._server_information = self._fetch_server_information()
         self.check_server_compatibility()
         self._event_hub = self._create_event_hub()
         _open_sessions.add(self)
         if auto_connect_event_hub:
             self._auto_connect_event_hub_thread = self._event_hub.connect_in_background()
-
-        self._plugin_paths = (
-            list(plugin_paths)
-            if plugin_paths is not None
-            else os.environ.get("FTRACK_EVENT_PLUGIN_PATH", "").split(os.pathsep)
-        )
         self._discover_plugins(plugin_arguments=plugin_arguments)
-
-        self.schemas = self._load_schemas(_schema_cache_folder(schema_cache_path))
+        self.schemas = self._load_schemas(schema_cache_path)
         self.types = self._build_entity_type_classes(self.schemas)
         self._register_storage_scenario()
         self._configure_locations()
@@ -382,6 +384,14 @@ class Session(ActionMethods, StorageMethods):
 def _require(condition: Any, message: str) -> None:
     if not condition:
         raise TypeError(message)
+
+
+def _plugin_paths(plugin_paths: Sequence[str] | None) -> list[str]:
+    """Return the folders to search for plugins: those given, else those of ``FTRACK_EVENT_PLUGIN_PATH``."""
+    if plugin_paths is None:
+        return os.environ.get("FTRACK_EVENT_PLUGIN_PATH", "").split(os.pathsep)
+    # One path instead of a list of them is what `plugin_paths=""` means in scripts that want no plugins.
+    return [plugin_paths] if isinstance(plugin_paths, str) else list(plugin_paths)
 
 
 def _schema_cache_folder(schema_cache_path: str | bool | None) -> Path | None:

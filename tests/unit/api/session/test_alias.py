@@ -157,7 +157,7 @@ _NAMES = {
 
 
 def _run(code: str, *path: Path) -> str:
-    """Run `code` in a process of its own, with `path` in front of everything installed; return what it prints."""
+    """Run `code` in its own process, with `path` in front of `sys.path`; return what it prints."""
     before = f"import sys; sys.path[:0] = {[str(folder) for folder in path]!r}\n"
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", before + code], capture_output=True, text=True, check=True
