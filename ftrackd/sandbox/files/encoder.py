@@ -96,7 +96,6 @@ class EncodingTask:
         )
         row = {
             "id": task.job_id,
-            "type": "encode_media",
             "status": "queued",
             "user_id": actor.user_id,
             "data": task.describe(f"Encoding {component.get('name')}{file_type}"),

@@ -145,7 +145,6 @@ def _delayed_job(batch: Batch, operation: Operation) -> dict[str, Any]:
     now = {"__type__": "datetime", "value": _now()}
     row = {
         "id": str(uuid.uuid4()),
-        "type": job_type,
         "status": "done",
         "user_id": batch.actor.user_id,
         "data": json.dumps({"description": f"{job_type} (the sandbox has nothing to do)"}),

@@ -1,4 +1,5 @@
-// What a browser has and Node lacks, as far as the client's uploader needs it: XMLHttpRequest over fetch.
+// What a browser has and Node lacks, as far as the client's uploader needs it: a window, File, and
+// XMLHttpRequest over fetch.
 import { File } from "node:buffer";
 
 class Request extends EventTarget {
@@ -53,3 +54,4 @@ class Request extends EventTarget {
 
 globalThis.XMLHttpRequest ??= Request;
 globalThis.File ??= File;
+globalThis.window ??= Object.assign(new EventTarget(), { navigator: { onLine: true } });

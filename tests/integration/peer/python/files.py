@@ -47,8 +47,9 @@ for source in (path, data):
     assert answer.content == content
     part = requests.get(url, headers={"Range": "bytes=10-19"})
     assert (part.status_code, part.content) == (206, content[10:20])
-    with server.accessor.open(server.get_resource_identifier(component), "rb") as file:
-        assert file.read() == content
+    stored = server.accessor.open(server.get_resource_identifier(component), "rb")
+    assert stored.read() == content
+    stored.close()
 
 fetched = ftrack_api.Session(auto_connect_event_hub=False, plugin_paths=[], schema_cache_path=False)
 component = fetched.query(
