@@ -48,7 +48,12 @@ class QueryAnswer:
 
 
 def execute(
-    connection: sa.Connection, schema: Schema, query: str | Query, *, links: Links | None = None
+    connection: sa.Connection,
+    schema: Schema,
+    query: str | Query,
+    *,
+    links: Links | None = None,
+    repeat: bool = False,
 ) -> QueryAnswer:
     """Return the entities that *query* finds.
 
@@ -57,21 +62,28 @@ def execute(
         schema: The store's current schema.
         query: Text, or a tree.
         links: Makes the addresses in ``thumbnail_url`` and ``url``; without it they are null.
+        repeat: Repeat entities with their data wherever they occur, instead of as bare references.
 
     Raises:
         QueryError: The query cannot be answered; names the position and the nearest names.
     """
     if isinstance(query, str):
-        return execute_tree(connection, schema, parse(query), query, links=links)
-    return execute_tree(connection, schema, query, None, links=links)
+        return execute_tree(connection, schema, parse(query), query, links=links, repeat=repeat)
+    return execute_tree(connection, schema, query, None, links=links, repeat=repeat)
 
 
 def execute_tree(
-    connection: sa.Connection, schema: Schema, query: Query, text: str | None, *, links: Links | None
+    connection: sa.Connection,
+    schema: Schema,
+    query: Query,
+    text: str | None,
+    *,
+    links: Links | None,
+    repeat: bool = False,
 ) -> QueryAnswer:
     """Return what the tree of *text* finds; errors quote the text."""
     try:
-        return _execute(connection, schema, query, links)
+        return _execute(connection, schema, query, links, repeat)
     except QueryError as error:
         raise (error if text is None else error.with_text(text)) from None
     except RecursionError:
@@ -125,7 +137,9 @@ def load_entities(
     return [entity for entity in ordered if entity is not None]
 
 
-def _execute(connection: sa.Connection, schema: Schema, query: Query, links: Links | None) -> QueryAnswer:
+def _execute(
+    connection: sa.Connection, schema: Schema, query: Query, links: Links | None, repeat: bool
+) -> QueryAnswer:
     entity_type = find_entity_type(schema, query.entity_type, query.position)
     dialect = dialect_of(connection)
     compiler = CriteriaCompiler(schema, dialect)
@@ -138,7 +152,7 @@ def _execute(connection: sa.Connection, schema: Schema, query: Query, links: Lin
     order = compiler.ordering(query, scope.place)
     statement = sa.select().select_from(scope.from_clause).where(*conditions).order_by(*order)
     statement = statement.limit(query.limit).offset(query.offset or None)
-    found = _read(Hydrator(connection, schema, dialect, links), node, scope, statement)
+    found = _read(Hydrator(connection, schema, dialect, links, repeat=repeat), node, scope, statement)
     return QueryAnswer([entity for _, entity in found], _next_offset(query, len(found)))
 
 

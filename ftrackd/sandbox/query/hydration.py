@@ -123,15 +123,23 @@ class Hydrator:
         schema: The entity types.
         dialect: Of the connection.
         links: Makes the addresses of files in answers; without it they are null.
+        repeat: Repeat entities with their data wherever they occur, instead of as bare references.
     """
 
     def __init__(
-        self, connection: sa.Connection, schema: Schema, dialect: Dialect, links: Links | None = None
+        self,
+        connection: sa.Connection,
+        schema: Schema,
+        dialect: Dialect,
+        links: Links | None = None,
+        *,
+        repeat: bool = False,
     ) -> None:
         self.connection = connection
         self.schema = schema
         self.dialect = dialect
         self.links = links
+        self.repeat = repeat
 
     def complete(self, node: Node, reader: Reader, found: Sequence[tuple[Entity, Sequence[Any]]]) -> None:
         """Add to entities what their own rows do not hold: loaded values, references and collections."""
@@ -177,7 +185,7 @@ class Hydrator:
             if target is not None and key in bare:
                 target = bare[key]
             elif target is not None:
-                bare[key] = bare_reference(target, primary_key)
+                bare[key] = target if self.repeat else bare_reference(target, primary_key)
             owner[reference.name] = target
 
     def _load_referenced(self, node: Node, reference: Reference, keys: list[Any]) -> dict[Any, Entity]:
@@ -229,7 +237,7 @@ class Hydrator:
             if entity is None:
                 entity = reader.read(row)
                 found.append((entity, row))
-                known[key] = bare_reference(entity, node.entity_type.primary_key)
+                known[key] = entity if self.repeat else bare_reference(entity, node.entity_type.primary_key)
             members[owner_value].append(entity)
         self.complete(node, reader, found)
 

@@ -51,6 +51,7 @@ def search(
     context_id: str | None = None,
     object_type_ids: Sequence[str] | None = None,
     links: Links | None = None,
+    repeat: bool = False,
 ) -> QueryAnswer:
     """Return the entities that *expression* finds and that match all *terms*.
 
@@ -66,6 +67,7 @@ def search(
         context_id: Only what is in this context or below it, the context itself included.
         object_type_ids: Only contexts of these object types; ``None`` or empty for all.
         links: As for :func:`execute`.
+        repeat: As for :func:`execute`.
 
     Raises:
         QueryError: As for a query; also when the type has no names to search in.
@@ -89,7 +91,7 @@ def search(
     narrowed = dataclasses.replace(
         query, entity_type=found_type.name, criteria=_combine(And, criteria) if criteria else None
     )
-    return execute_tree(connection, schema, narrowed, expression, links=links)
+    return execute_tree(connection, schema, narrowed, expression, links=links, repeat=repeat)
 
 
 def _match_words(schema: Schema, entity_type: EntityType, words: Sequence[str]) -> list[Criteria]:

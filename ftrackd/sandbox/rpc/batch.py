@@ -32,12 +32,11 @@ class RequestOptions:
     server_url: str
     client_token: str | None = None
     push_token: str | None = None
-    only_requested: bool = False
     denormalize: bool = False
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, str], server_url: str) -> RequestOptions:
-        """Read the ``ftrack-*`` headers; unknown options are ignored.
+        """Read the ``ftrack-*`` headers; options without a meaning here are ignored.
 
         Some fetch implementations send the literal text ``undefined`` for a token that was not given.
         """
@@ -49,7 +48,6 @@ class RequestOptions:
             server_url=server_url,
             client_token=_token(headers, "ftrack-clienttoken"),
             push_token=_token(headers, "ftrack-pushtoken"),
-            only_requested=options.get("strict") in ("1", "true"),
             denormalize=options.get("denormalize") in ("1", "true"),
         )
 

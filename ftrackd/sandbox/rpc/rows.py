@@ -18,6 +18,7 @@ def _query(batch: Batch, operation: Operation) -> dict[str, Any]:
         batch.schema,
         member.text(operation, "expression"),
         links=batch.links,
+        repeat=batch.options.denormalize,
     )
     return _page("query", answer)
 
@@ -32,6 +33,7 @@ def _search(batch: Batch, operation: Operation) -> dict[str, Any]:
         context_id=member.optional_text(operation, "context_id"),
         object_type_ids=member.texts(operation, "object_type_ids"),
         links=batch.links,
+        repeat=batch.options.denormalize,
     )
     return _page("search", answer)
 
