@@ -31,7 +31,7 @@ STANDARD_VARIABLES = {
 }
 """The official client's variables and the settings that they stand for."""
 
-OTHER_VARIABLES = frozenset({"FTRACKD_CONFIG", "FTRACKD_FAILPOINT"})
+OTHER_VARIABLES = frozenset({"FTRACKD_CONFIG", "FTRACKD_FAILPOINT", "FTRACKD_SANDBOX_API_KEY"})
 """Variables of ours that name no setting."""
 
 

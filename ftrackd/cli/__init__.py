@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
-    """Entry point of the ``ftrackd`` command."""
-    raise SystemExit(2)
+    """Entry point of the ``ftrackd`` command; an error is one clear message and its exit code."""
+    from ftrackd.errors import FtrackdError, SettingsError
+
+    try:
+        from ftrackd.cli.app import app
+
+        app(prog_name="ftrackd")
+    except SettingsError as error:
+        _fail(error, 2)
+    except FtrackdError as error:
+        _fail(error, int(getattr(error, "exit_code", 1)))
+    except BrokenPipeError:
+        # `ftrackd events tail | head` closes our output on purpose.
+        sys.stderr.close()
+
+
+def _fail(error: Exception, exit_code: int) -> None:
+    for line in str(error).splitlines():
+        print(f"ftrackd: {line}", file=sys.stderr)
+    sys.exit(exit_code)

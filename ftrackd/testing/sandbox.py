@@ -109,6 +109,7 @@ class SandboxProcess:
             stderr=self._log,
             stdin=subprocess.DEVNULL,
             text=True,
+            start_new_session=True,  # a Ctrl-C is for us; the sandbox ends when we say so
             env={**os.environ, "FTRACKD_SANDBOX_API_KEY": self.api_key},
         )
         try:

@@ -1,0 +1,126 @@
+"""``ftrackd service``: run at boot or log-in, by systemd or launchd."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ftrackd.cli import service_units
+from ftrackd.daemon.errors import DaemonError
+from ftrackd.settings_file import default_files
+
+app = typer.Typer(help="Install ftrackd as a service of systemd or launchd.", no_args_is_help=True)
+
+UserOption = Annotated[
+    bool, typer.Option("--user/--system", help="For the present user, or for the whole machine (needs root).")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service definition: its file, its text, and the commands that switch it on and off."""
+
+    file: Path
+    text: str
+    enable: list[list[str]]
+    disable: list[list[str]]
+
+
+def describe(*, user: bool, platform: str = sys.platform, home: Path | None = None) -> Service:
+    """Return the service for this platform.
+
+    Raises DaemonError on a platform without systemd or launchd.
+    """
+    home = home or Path.home()
+    command = (
+        str(Path(sys.argv[0]).resolve())
+        if Path(sys.argv[0]).name == "ftrackd"
+        else f"{sys.prefix}/bin/ftrackd"
+    )
+    if platform == "darwin":
+        return _launchd(command, home)
+    if not platform.startswith("linux"):
+        raise DaemonError(
+            f"no service definition for {platform}; run `ftrackd run` under its service manager"
+        )
+    if user:
+        config = default_files()[0]
+        text = service_units.user_unit(command, str(config), str(config.with_name("environment")))
+        file = home / ".config/systemd/user/ftrackd.service"
+        scope = ["systemctl", "--user"]
+    else:
+        text = service_units.system_unit(command)
+        file = Path("/etc/systemd/system/ftrackd.service")
+        scope = ["systemctl"]
+    return Service(
+        file,
+        text,
+        enable=[[*scope, "daemon-reload"], [*scope, "enable", "--now", "ftrackd.service"]],
+        disable=[[*scope, "disable", "--now", "ftrackd.service"], [*scope, "daemon-reload"]],
+    )
+
+
+def _launchd(command: str, home: Path) -> Service:
+    log = home / "Library/Logs/ftrackd.log"
+    file = home / "Library/LaunchAgents/com.ftrackd.daemon.plist"
+    return Service(
+        file,
+        service_units.property_list(command, str(default_files()[0]), str(log)),
+        enable=[["launchctl", "bootstrap", f"gui/{os.getuid()}", str(file)]],
+        disable=[["launchctl", "bootout", f"gui/{os.getuid()}/com.ftrackd.daemon"]],
+    )
+
+
+@app.command()
+def show(user: UserOption = True) -> None:
+    """Print the service definition that ``install`` would write."""
+    service = describe(user=user)
+    print(f"# {service.file}")
+    sys.stdout.write(service.text)
+
+
+@app.command()
+def install(
+    user: UserOption = True,
+    start: Annotated[bool, typer.Option("--start/--no-start", help="Also enable and start it.")] = True,
+) -> None:
+    """Write the service definition, enable and start it."""
+    service = describe(user=user)
+    try:
+        service.file.parent.mkdir(parents=True, exist_ok=True)
+        service.file.write_text(service.text)
+    except OSError as error:
+        raise DaemonError(f"{service.file}: cannot be written: {error.strerror}") from error
+    print(f"wrote {service.file}")
+    if start:
+        _run_all(service.enable)
+
+
+@app.command()
+def uninstall(user: UserOption = True) -> None:
+    """Stop and disable the service and remove its definition."""
+    service = describe(user=user)
+    if not service.file.exists():
+        raise DaemonError(f"{service.file}: no such service definition")
+    _run_all(service.disable[:1])
+    service.file.unlink()
+    _run_all(service.disable[1:])
+    print(f"removed {service.file}")
+
+
+def _run_all(commands: list[list[str]]) -> None:
+    for command in commands:
+        try:
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError as error:
+            raise DaemonError(
+                f"{command[0]} is not on this machine; start `ftrackd run` another way"
+            ) from error
+        if result.returncode:
+            raise DaemonError(f"`{' '.join(command)}` failed: {(result.stderr or result.stdout).strip()}")

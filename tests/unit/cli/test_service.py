@@ -1,0 +1,53 @@
+"""Service definitions."""
+
+import plistlib
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ftrackd.cli import service_units
+from ftrackd.cli.service_commands import describe
+from ftrackd.daemon.errors import DaemonError
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_the_packaged_units_are_what_the_command_renders() -> None:
+    assert (ROOT / "systemd/ftrackd.service").read_text() == service_units.system_unit()
+    assert (ROOT / "systemd/ftrackd@.service").read_text() == service_units.template_unit()
+    packaged = plistlib.loads((ROOT / "systemd/com.ftrackd.daemon.plist").read_bytes())
+    assert packaged["ProgramArguments"][1] == "run"
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not on this machine")
+@pytest.mark.parametrize("name", ["ftrackd.service", "ftrackd@.service"])
+def test_systemd_accepts_the_units(name: str, tmp_path: Path) -> None:
+    text = (ROOT / "systemd" / name).read_text().replace(service_units.SYSTEM_COMMAND, "/bin/true")
+    unit = tmp_path / name
+    unit.write_text(text)
+    result = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False
+    )
+    assert "Unknown" not in result.stderr
+    assert name not in result.stderr
+
+
+def test_the_user_service_needs_no_root(tmp_path: Path) -> None:
+    service = describe(user=True, platform="linux", home=tmp_path)
+    assert service.file == tmp_path / ".config/systemd/user/ftrackd.service"
+    assert "\nUser=" not in service.text
+    assert service.enable[-1][:2] == ["systemctl", "--user"]
+
+
+def test_macos_gets_a_property_list(tmp_path: Path) -> None:
+    service = describe(user=True, platform="darwin", home=tmp_path)
+    parsed = plistlib.loads(service.text.encode())
+    assert parsed["KeepAlive"] == {"SuccessfulExit": False}
+    assert parsed["ProgramArguments"][1:3] == ["run", "--config"]
+
+
+def test_another_platform_is_told() -> None:
+    with pytest.raises(DaemonError, match="win32"):
+        describe(user=True, platform="win32")
