@@ -143,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
             status, answer = route(arguments)
         except FtrackdError as error:
             status, answer = 409, {"error": str(error)}
-        except Exception as error:  # noqa: BLE001 - contains one request; the daemon goes on
+        except Exception as error:  # contains one request; the daemon goes on
             log.exception("control request failed", request=name)
             status, answer = 500, {"error": f"{type(error).__name__}: {error}"}
         self._send(status, answer)

@@ -1,0 +1,64 @@
+"""The first words with the server: is it there, does it know us, what does it look like?"""
+
+from __future__ import annotations
+
+from ftrackd.api import exception
+from ftrackd.api.event.hub import EventHub, ReconnectPolicy
+from ftrackd.api.session import Session
+from ftrackd.daemon.errors import CredentialsRefusedError, MissingServerError, ServerUnreachableError
+from ftrackd.hosting import Bootstrap
+from ftrackd.settings import HubSettings, ServerSettings
+
+
+class MainSession(Session):
+    """The main process's own Session: no plugins, and the one hub connection of the daemon."""
+
+    def __init__(self, server: ServerSettings, hub: HubSettings) -> None:
+        if server.url is None or server.api_user is None or server.api_key is None:
+            raise MissingServerError("server.url, server.api_user and server.api_key must be set")
+        self._hub_settings = hub
+        super().__init__(
+            server_url=server.url,
+            api_user=server.api_user,
+            api_key=server.api_key.get_secret_value(),
+            plugin_paths=[],
+        )
+
+    def _create_event_hub(self) -> EventHub:
+        settings = self._hub_settings
+        policy = ReconnectPolicy(
+            attempts=settings.reconnect_attempts or None,
+            first_delay_s=settings.reconnect_delay_s,
+            delay_cap_s=settings.reconnect_delay_cap_s,
+        )
+        return EventHub(self.server_url, self.api_user, self.api_key, reconnect=policy)
+
+
+def open_session(server: ServerSettings, hub: HubSettings) -> MainSession:
+    """Return the main process's Session.
+
+    Raises ServerUnreachableError when nothing, or no ftrack server, answers at the URL, and
+    CredentialsRefusedError when the server does not know user and key.
+    """
+    try:
+        return MainSession(server, hub)
+    except exception.AuthenticationError as error:
+        raise CredentialsRefusedError(
+            f"{server.url} refuses user {server.api_user!r} with this API key; "
+            "check FTRACK_API_USER and FTRACK_API_KEY"
+        ) from error
+    except exception.ServerCompatibilityError as error:
+        raise ServerUnreachableError(f"{server.url} is too old: {error}") from error
+    except (exception.Error, OSError, ValueError) as error:
+        raise ServerUnreachableError(
+            f"{server.url} cannot be used: {_reason(error)}; check FTRACK_SERVER"
+        ) from error
+
+
+def bootstrap_of(session: Session) -> Bootstrap:
+    """Return what plugin processes would otherwise each ask the server for."""
+    return Bootstrap(session.server_information, session.schemas)
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

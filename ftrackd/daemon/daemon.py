@@ -1,0 +1,173 @@
+"""The main process from its first line to its exit code."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from types import FrameType
+from typing import Any
+
+import structlog
+
+import ftrackd
+from ftrackd.daemon.control import ControlServer
+from ftrackd.daemon.errors import ExitCode
+from ftrackd.daemon.hooks import Hooks
+from ftrackd.daemon.lifecycle import Lifecycle, State
+from ftrackd.daemon.notify import ServiceNotifier, Watchdog
+from ftrackd.daemon.parts import Parts
+from ftrackd.daemon.paths import control_socket
+from ftrackd.daemon.reports import Reports
+from ftrackd.settings import Settings
+
+log = structlog.stdlib.get_logger("ftrackd.daemon")
+
+HOST_STOP_LIMIT_S = 5.0
+"""Seconds that plugin processes have for ``unregister`` and their exit handlers after the drain."""
+
+
+SAME_SIGNAL_S = 0.5
+"""Terminals and wrappers often deliver one Ctrl-C twice; only a later signal is a second one."""
+
+
+class _Forced(BaseException):
+    """A second signal came while draining. Not an Exception: nothing on the way out may handle it."""
+
+
+class Daemon:
+    """Boots, runs until told to stop, drains and ends.
+
+    ``lends_credentials``: author commands of the same user may ask for the API key; only for the embedded
+    sandbox.
+    """
+
+    def __init__(self, settings: Settings, *, lends_credentials: bool = False) -> None:
+        self._settings = settings
+        self._lends_credentials = lends_credentials
+        self._hooks = Hooks()
+        self._notifier = ServiceNotifier()
+        self._lifecycle = Lifecycle(self._state_changed)
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._reset_asked = False
+        self._stop_asked_at = 0.0
+        self._is_forced = False
+        self._shown: State | None = None
+
+    def run(self) -> ExitCode:
+        """Run until SIGTERM or SIGINT; return the exit code.
+
+        Raises DaemonError (or another FtrackdError) when it cannot start.
+        """
+        log.info("ftrackd starts", version=ftrackd.__version__, server=self._settings.server.url)
+        self._load_extensions()
+        with ExitStack() as stack:
+            self._handle_signals(stack)
+            parts = Parts(self._settings, self._lifecycle, self._hooks)
+            try:
+                self._serve(parts, stack)
+                parts.close(HOST_STOP_LIMIT_S)
+            except _Forced:
+                log.warning("forced to stop; what still runs is run again at the next start")
+                parts.close(0)
+        self._lifecycle.stopped()
+        self._hooks.call("shutdown")
+        log.info("ftrackd stopped")
+        return ExitCode.STOPPED
+
+    def request_stop(self) -> None:
+        """Ask the daemon to drain and end; safe from any thread."""
+        self._stop.set()
+        self._wake.set()
+
+    def _serve(self, parts: Parts, stack: ExitStack) -> None:
+        control = ControlServer(
+            Reports(parts, lends_credentials=self._lends_credentials).routes(),
+            control_socket(self._settings.daemon),
+            self._settings.daemon.metrics_port,
+        )
+        control.start()
+        stack.callback(control.stop)
+        self._lifecycle.connecting()
+        parts.start()
+        watchdog = Watchdog(self._notifier, lambda: not parts.stuck())
+        watchdog.start()
+        stack.callback(watchdog.stop)
+        threading.Thread(target=self._await_ready, args=(parts,), name="ftrackd-ready", daemon=True).start()
+        self._wait_for_work(parts)
+        parts.wiring.changed.set()  # whoever waits for readiness looks up and sees that we stop
+        self._lifecycle.draining()
+        parts.drain(self._settings.daemon.drain_limit_s)
+
+    def _await_ready(self, parts: Parts) -> None:
+        began = time.monotonic()
+        while not parts.is_settled():
+            if self._stop.is_set():
+                return
+            parts.wiring.changed.wait()
+            parts.wiring.changed.clear()
+        self._lifecycle.ready()
+        log.info("live", seconds=round(time.monotonic() - began, 2), plugins=len(parts.host.statuses()))
+
+    def _wait_for_work(self, parts: Parts) -> None:
+        while not self._stop.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            if self._reset_asked:
+                self._reset_asked = False
+                self._notifier.reloading()
+                parts.reset_sessions()
+                self._notifier.ready(self._status_line(self._lifecycle.state, self._lifecycle.degradations))
+
+    def _load_extensions(self) -> None:
+        self._hooks.load_installed()
+        if self._settings.sentry.dsn is not None:
+            from ftrackd.daemon.redaction import Redactor
+            from ftrackd.daemon.sentry import SentryReports
+
+            secrets = [self._settings.sentry.dsn, self._settings.server.api_key]
+            redact = Redactor(secret.get_secret_value() for secret in secrets if secret is not None)
+            self._hooks.register(SentryReports(self._settings.sentry, redact), "sentry")
+        self._hooks.call("settings_read", settings=self._settings)
+
+    def _handle_signals(self, stack: ExitStack) -> None:
+        handlers: dict[signal.Signals, Callable[[int, FrameType | None], Any]] = {
+            signal.SIGTERM: self._on_stop_signal,
+            signal.SIGINT: self._on_stop_signal,
+            signal.SIGHUP: self._on_reset_signal,
+        }
+        for number, handler in handlers.items():
+            stack.callback(signal.signal, number, signal.signal(number, handler))
+
+    def _on_stop_signal(self, number: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if not self._stop.is_set():
+            self._stop_asked_at = now
+            self.request_stop()
+        elif not self._is_forced and now - self._stop_asked_at > SAME_SIGNAL_S:
+            self._is_forced = True
+            raise _Forced
+
+    def _on_reset_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._reset_asked = True
+        self._wake.set()
+
+    def _state_changed(self, state: State, degradations: Mapping[str, str]) -> None:
+        line = self._status_line(state, degradations)
+        is_new, self._shown = state is not self._shown, state
+        if state is State.LIVE:
+            self._notifier.ready(line)
+        elif state is State.DRAINING and is_new:
+            log.info("draining", limit_s=self._settings.daemon.drain_limit_s)
+            self._notifier.stopping(line)
+        else:
+            self._notifier.status(line)
+        self._hooks.call("state_changed", state=state, degradations=degradations)
+
+    @staticmethod
+    def _status_line(state: State, degradations: Mapping[str, str]) -> str:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in degradations.items())
+        return f"{state}, {reasons}" if reasons else str(state)

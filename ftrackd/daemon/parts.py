@@ -1,0 +1,167 @@
+"""Everything a running daemon consists of, built and ended in the right order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import structlog
+
+from ftrackd.api.event.hub import ConnectionState, IncomingEvent, StateChange
+from ftrackd.daemon.bootstrap import bootstrap_of, open_session
+from ftrackd.daemon.hooks import Hooks
+from ftrackd.daemon.lifecycle import Lifecycle, State
+from ftrackd.daemon.metrics import Metrics
+from ftrackd.daemon.paths import journal_file
+from ftrackd.daemon.relay import HubRelay
+from ftrackd.daemon.tail import EventTail
+from ftrackd.daemon.wiring import Wiring
+from ftrackd.delivery import Delivery, SqliteJournal
+from ftrackd.hosting import Host, ServerAccess
+from ftrackd.settings import Settings
+
+log = structlog.stdlib.get_logger("ftrackd.daemon")
+
+_SETTLING = frozenset({"starting"})
+
+
+class Parts:
+    """The session, hub, journal, engine, host and relay of one daemon, wired together.
+
+    Building opens the journal and asks the server who it is; nothing runs before ``start``. ``close`` ends
+    whatever was built, in reverse order.
+    """
+
+    def __init__(self, settings: Settings, lifecycle: Lifecycle, hooks: Hooks) -> None:
+        self.settings = settings
+        self.lifecycle = lifecycle
+        self._hooks = hooks
+        self._stack = ExitStack()
+        self.tail = EventTail()
+        self.journal_path = journal_file(settings.daemon, settings.delivery)
+        try:
+            self._build()
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _build(self) -> None:
+        settings = self.settings
+        self.session = open_session(settings.server, settings.hub)
+        self._stack.callback(self.session.close)
+        self.journal_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        journal = SqliteJournal(self.journal_path)
+        self._stack.callback(journal.close)
+        hub = self.session.event_hub
+        self.wiring = Wiring(hub, self.lifecycle, self._hooks, self.tail)
+        self.delivery = Delivery(
+            settings.delivery,
+            settings.plugins,
+            journal,
+            self.wiring,
+            listener=self.wiring,
+            own_names=[self.session.api_user],
+        )
+        self.host = Host(
+            settings.hosting,
+            settings.plugins,
+            settings.groups,
+            self.wiring,
+            self._server_access(),
+            bootstrap_of(self.session),
+        )
+        self.relay = HubRelay(hub, self.wiring.receive, self.host.relay)
+        self.wiring.host, self.wiring.delivery, self.wiring.relay = self.host, self.delivery, self.relay
+        self.metrics = Metrics(self._gauges())
+        self._hooks.register(self.metrics, "metrics")
+
+    def _server_access(self) -> ServerAccess:
+        server = self.settings.server
+        assert server.api_key is not None  # open_session refuses to go on without
+        return ServerAccess(
+            url=self.session.server_url,
+            api_user=self.session.api_user,
+            api_key=server.api_key,
+            identity_map_limit=server.identity_map_limit,
+        )
+
+    def start(self) -> None:
+        """Start the engine, the plugins and the connection; returns while they are on their way."""
+        hub = self.session.event_hub
+        hub.on_state_change(self._hub_changed)
+        hub.tap(self._incoming)
+        self.delivery.start()
+        self._stack.callback(self.delivery.stop)
+        self.host.start()
+        hub.connect_in_background()
+
+    def drain(self, deadline_s: float) -> bool:
+        """Take nothing more in and let running callbacks finish; False when some did not in time."""
+        self.relay.close_intake()
+        finished = self.delivery.drain(deadline_s)
+        if not finished:
+            log.warning(
+                "callbacks still run at the end of the drain; their events run again at the next start"
+            )
+        return finished
+
+    def close(self, deadline_s: float) -> None:
+        """End the plugins, then everything else."""
+        self.host.stop(deadline_s)
+        self._stack.close()
+
+    def is_settled(self) -> bool:
+        """Whether the hub is live and every plugin is registered or has failed."""
+        if self.session.event_hub.state is not ConnectionState.LIVE:
+            return False
+        return not any(status.state in _SETTLING for status in self.host.statuses())
+
+    def reset_sessions(self) -> list[str]:
+        """Have every plugin's Session reset between two deliveries; return the plugins' names."""
+        names = [status.name for status in self.host.statuses()]
+        self.host.reset()
+        self._hooks.call("session_reset", plugins=names)
+        return names
+
+    def stuck(self) -> list[str]:
+        """Return the names of loops that make no progress."""
+        return []
+
+    def catch_up_report(self) -> dict[str, Any]:
+        """Return what catch-up did at the start."""
+        return {}
+
+    def _incoming(self, incoming: IncomingEvent) -> None:
+        self.relay.incoming(incoming.raw, incoming.event)
+
+    def _hub_changed(self, change: StateChange) -> None:
+        if change.current is ConnectionState.LIVE:
+            log.info("event hub connected", server=self.session.server_url)
+            self.lifecycle.lift("hub")
+        elif self.lifecycle.is_running:
+            tell = log.info if self.lifecycle.state is State.CONNECTING else log.warning
+            tell("event hub not connected", state=change.current.value, reason=change.reason)
+            self.lifecycle.degrade("hub", f"{change.current.value}: {change.reason}")
+        self.wiring.changed.set()
+
+    def _gauges(self) -> Mapping[str, Any]:
+        hub = self.session.event_hub
+        return {
+            "ftrackd_hub_reconnects": ("Connections established again", lambda: float(hub.reconnect_count)),
+            "ftrackd_running_deliveries": (
+                "Durable deliveries running",
+                lambda: float(self.delivery.running),
+            ),
+            "ftrackd_open_deliveries": ("Deliveries waiting or running", lambda: float(self._open())),
+            "ftrackd_dead_letters": ("Deliveries that failed for good", lambda: float(self._dead())),
+        }
+
+    def _open(self) -> int:
+        return sum(
+            backlog.ready + backlog.claimed + backlog.delayed + backlog.held
+            for backlog in self.delivery.stats().plugins
+        )
+
+    def _dead(self) -> int:
+        return sum(backlog.parked for backlog in self.delivery.stats().plugins)

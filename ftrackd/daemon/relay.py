@@ -1,0 +1,112 @@
+"""Between the one hub connection and the plugins: whose event is it, and who said this?
+
+Incoming events go, by the plugins' subscriptions, to delivery; replies go straight back to the plugin
+that asked. What plugins publish goes out unchanged.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, cast
+
+import structlog
+
+from ftrackd.api.event.index import SubscriptionIndex
+from ftrackd.delivery import Recipient
+from ftrackd.hosting import PluginSubscription
+
+log = structlog.stdlib.get_logger("ftrackd.daemon.relay")
+
+REPLY_TOPIC = "ftrack.meta.reply"
+LOCAL_TOPICS = ("ftrack.api.session.", "ftrack.storage-scenario.activate")
+"""Topics that a Session publishes to itself; the server never sends them, so it need not know who listens."""
+
+Receive = Callable[[bytes, Mapping[str, Any], Sequence[Recipient]], None]
+SubscriptionKey = tuple[str, str]
+"""Plugin and subscriber id."""
+
+
+class Hub(Protocol):
+    """What the relay needs of the event hub."""
+
+    def subscribe(
+        self, subscription: str, callback: Callable[[Any], Any], subscriber: Any = None, priority: int = 100
+    ) -> Any: ...
+
+    def unsubscribe(self, subscriber_identifier: str) -> None: ...
+
+
+class HubRelay:
+    """Routes between hub and plugins. Safe to use from any thread."""
+
+    def __init__(self, hub: Hub, receive: Receive, reply: Callable[[str, bytes], None]) -> None:
+        self._hub = hub
+        self._receive = receive
+        self._reply = reply
+        self._index = SubscriptionIndex()
+        self._announced: set[SubscriptionKey] = set()  # guarded by _lock
+        self._lock = threading.Lock()
+        self._is_open = True
+
+    def close_intake(self) -> None:
+        """Take no more events in; replies still reach the plugins that wait for them."""
+        self._is_open = False
+
+    def incoming(self, raw: bytes, event: Mapping[str, Any]) -> None:
+        """Route one event; ``raw`` is its JSON as it came."""
+        matches = self._matches(event)
+        if not matches:
+            return
+        if event.get("topic") == REPLY_TOPIC:
+            for plugin in {key[0] for key, _ in matches}:
+                self._reply(plugin, raw)
+        elif self._is_open:
+            self._receive(raw, event, recipients_of(matches))
+
+    def recipients(self, event: Mapping[str, Any]) -> list[Recipient]:
+        """Return the plugins whose subscriptions match, each with its lowest priority number."""
+        return recipients_of(self._matches(event))
+
+    def subscribed(self, plugin: str, subscription: PluginSubscription) -> None:
+        """A plugin subscribed: match for it, and tell the server."""
+        key = (plugin, subscription.id)
+        self._index.add(key, subscription.expression, subscription.metadata, subscription.priority)
+        with self._lock:
+            is_local = any(topic in subscription.expression for topic in LOCAL_TOPICS)
+            announce = not is_local and key not in self._announced
+            if announce:
+                self._announced.add(key)
+        if announce:
+            # The hub announces it again after each reconnect. Its callback never runs: the tap takes all
+            # events.
+            self._hub.subscribe(
+                subscription.expression, _never_called, dict(subscription.metadata), subscription.priority
+            )
+
+    def unsubscribed(self, plugin: str, subscriber_id: str) -> None:
+        """A plugin gave a subscription up, or its process ended."""
+        key = (plugin, subscriber_id)
+        self._index.remove(key)
+        with self._lock:
+            was_announced = key in self._announced
+            self._announced.discard(key)
+        if was_announced:
+            self._hub.unsubscribe(subscriber_id)
+
+    def _matches(self, event: Mapping[str, Any]) -> list[tuple[SubscriptionKey, int]]:
+        return cast("list[tuple[SubscriptionKey, int]]", self._index.match(event))
+
+
+def recipients_of(matches: Sequence[tuple[SubscriptionKey, int]]) -> list[Recipient]:
+    """Return one recipient for each plugin among the matches, best priority first."""
+    best: dict[str, int] = {}
+    for (plugin, _), priority in matches:
+        best[plugin] = min(priority, best.get(plugin, priority))
+    return [
+        Recipient(plugin, priority) for plugin, priority in sorted(best.items(), key=lambda item: item[1])
+    ]
+
+
+def _never_called(event: Any) -> None:
+    raise AssertionError("the daemon's hub is tapped; no callback of it runs")

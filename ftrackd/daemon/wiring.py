@@ -1,0 +1,252 @@
+"""Where hosting, delivery and the hub meet: each hears of the others through here only."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+
+from ftrackd.api.exception import EventHubError
+from ftrackd.daemon.hooks import Hooks
+from ftrackd.daemon.lifecycle import Lifecycle
+from ftrackd.daemon.relay import HubRelay
+from ftrackd.daemon.tail import EventTail
+from ftrackd.delivery import Delivery, DeliveryListener, Ended, Handover, Health, Lane, Recipient
+from ftrackd.hosting import (
+    Acknowledge,
+    HostedDelivery,
+    HostedOutcome,
+    PluginStatus,
+    PluginSubscription,
+)
+
+log = structlog.stdlib.get_logger("ftrackd.daemon")
+
+_FAILED_STATES = frozenset({"failed", "disabled", "refused", "restarting"})
+_OWN_TOPICS = ("ftrack.meta.reply", "ftrack.storage-scenario.", "ftrack.connect.verify-startup")
+"""Topics that every Session subscribes to by itself; what the plugin wants is more interesting."""
+
+
+def shown_subscriptions(status: PluginStatus) -> list[str]:
+    """Return the expressions that the plugin itself subscribed to."""
+    expressions = [subscription.expression for subscription in status.subscriptions]
+    return [text for text in expressions if not any(topic in text for topic in _OWN_TOPICS)]
+
+
+class Wiring(DeliveryListener):
+    """Passes what one room says to the others, and tells hooks, tail and log.
+
+    It is the host's listener, the engine's runner and the engine's listener. ``host``, ``delivery`` and
+    ``relay`` are set before anything starts.
+    """
+
+    host: Any
+    delivery: Delivery
+    relay: HubRelay
+
+    def __init__(self, hub: Any, lifecycle: Lifecycle, hooks: Hooks, tail: EventTail) -> None:
+        self._hub = hub
+        self._lifecycle = lifecycle
+        self._hooks = hooks
+        self._tail = tail
+        self._lock = threading.Lock()
+        self._running: dict[tuple[str, int, int], Handover] = {}  # guarded by _lock
+        self._states: dict[str, tuple[str, int, str]] = {}  # guarded by _lock
+        self.changed = threading.Event()
+        """Set whenever a plugin's state or the hub's state changes."""
+
+    # From the hub, through the relay.
+
+    def receive(self, raw: bytes, event: Mapping[str, Any], recipients: Sequence[Recipient]) -> None:
+        """An event came from the hub for these plugins."""
+        self.take_in(raw, event, recipients, replayed=False)
+
+    def take_in(
+        self, raw: bytes, event: Mapping[str, Any], recipients: Sequence[Recipient], *, replayed: bool
+    ) -> None:
+        """Hand an event to delivery; catch-up calls this too."""
+        plugins = [recipient.plugin for recipient in recipients]
+        lane = self.delivery.receive(raw, event, recipients, replayed=replayed)
+        if lane is Lane.NONE:
+            return
+        self._tail.add("received", topic=event.get("topic"), id=event.get("id"), plugins=plugins)
+        self._hooks.call("event_received", event=event, plugins=plugins, replayed=replayed)
+
+    # The host's listener.
+
+    def plugin_subscribed(self, plugin: str, subscription: PluginSubscription) -> None:
+        """Match and announce the subscription."""
+        self.relay.subscribed(plugin, subscription)
+
+    def plugin_unsubscribed(self, plugin: str, subscriber_id: str) -> None:
+        """Forget the subscription."""
+        self.relay.unsubscribed(plugin, subscriber_id)
+
+    def plugin_published(self, plugin: str, raw: bytes, acknowledge: Acknowledge) -> None:
+        """Send what a plugin publishes, unchanged."""
+
+        def on_ack(arguments: list[Any]) -> None:
+            answer = arguments[0] if arguments and isinstance(arguments[0], dict) else {}
+            acknowledge(bool(answer.get("success")), str(answer.get("message", "")))
+
+        try:
+            self._hub.send_raw(raw, on_ack)
+        except EventHubError as error:
+            log.warning("publish refused", plugin=plugin, reason=str(error))
+            acknowledge(False, str(error))
+
+    def plugin_ready(self, plugin: str, concurrency: int) -> None:
+        """Let deliveries flow to the plugin."""
+        self.delivery.plugin_ready(plugin, concurrency)
+
+    def plugin_gone(self, plugin: str, reason: str) -> None:
+        """Keep deliveries back until the plugin is ready again."""
+        log.info("plugin takes no events", plugin=plugin, reason=reason)
+        self.delivery.plugin_gone(plugin)
+
+    def delivery_done(self, plugin: str, outcome: HostedOutcome) -> None:
+        """Settle a delivery with the engine, then tell everybody who listens."""
+        ended = Ended(
+            delivery_id=int(outcome.delivery_id),
+            token=outcome.token,
+            status=outcome.status,
+            error=outcome.error or None,
+            error_id=outcome.error_id or None,
+            transient=outcome.is_transient,
+            stopped=outcome.is_stopped,
+            seconds=outcome.seconds,
+        )
+        with self._lock:
+            handover = self._running.pop((plugin, ended.delivery_id, ended.token), None)
+        self.delivery.finished(plugin, ended)
+        document = {
+            "status": outcome.status,
+            "seconds": outcome.seconds,
+            "error": outcome.error,
+            "error_id": outcome.error_id,
+            "transient": outcome.is_transient,
+            "topic": handover.topic if handover else None,
+            "event_id": handover.event_id if handover else None,
+        }
+        self._tail.add(
+            outcome.status,
+            plugin=plugin,
+            topic=document["topic"],
+            id=document["event_id"],
+            seconds=round(outcome.seconds, 4),
+            error_id=outcome.error_id or None,
+        )
+        self._hooks.call("delivery_done", plugin=plugin, outcome=document)
+        if outcome.status != "returned":
+            log.warning(
+                "callback failed",
+                plugin=plugin,
+                status=outcome.status,
+                event_id=document["event_id"],
+                topic=document["topic"],
+                error_id=outcome.error_id,
+                error=outcome.error,
+            )
+
+    def state_changed(self, status: PluginStatus) -> None:
+        """Tell hooks and log when a plugin's state, version or error is another one."""
+        now = (status.state, status.generation, status.error or status.reason)
+        with self._lock:
+            before = self._states.get(status.name)
+            self._states[status.name] = now
+        if before != now:
+            self._tell(status, before)
+        self.changed.set()
+
+    def _tell(self, status: PluginStatus, before: tuple[str, int, str] | None) -> None:
+        document = asdict(status)
+        if status.state in _FAILED_STATES or status.error:
+            log.error(
+                "plugin failed", plugin=status.name, state=status.state, reason=status.error or status.reason
+            )
+            self._hooks.call("plugin_failed", plugin=status.name, status=document)
+        elif status.state == "running" and (
+            before is None or before[:2] != (status.state, status.generation)
+        ):
+            log.info(
+                "plugin loaded",
+                plugin=status.name,
+                pid=status.pid,
+                subscriptions=shown_subscriptions(status),
+            )
+            self._hooks.call("plugin_loaded", plugin=status.name, status=document)
+        elif status.state == "stopped":
+            self._hooks.call("plugin_ended", plugin=status.name, status=document)
+
+    # The engine's runner and listener.
+
+    def run(self, plugin: str, delivery: Handover) -> None:
+        """Pass a delivery to the plugin's process."""
+        key = (plugin, delivery.delivery_id, delivery.token)
+        with self._lock:
+            self._running[key] = delivery
+        try:
+            self.host.deliver(
+                plugin,
+                HostedDelivery(
+                    delivery_id=str(delivery.delivery_id),
+                    token=delivery.token,
+                    lane="interactive" if delivery.lane is Lane.INTERACTIVE else "event",
+                    raw=delivery.raw,
+                    is_replayed=delivery.replayed,
+                    attempt=delivery.attempt,
+                    expires_at=delivery.expires_at,
+                ),
+            )
+        except BaseException:
+            with self._lock:
+                self._running.pop(key, None)
+            raise
+
+    def health_changed(self, health: Health) -> None:
+        """Show that durable events are not safe, or are again."""
+        if health.degraded:
+            log.error(
+                "journal cannot be written", reason=health.degraded, waiting=health.waiting, lost=health.lost
+            )
+            self._lifecycle.degrade("journal", health.degraded)
+        else:
+            log.info("journal works again", lost=health.lost)
+            self._lifecycle.lift("journal")
+
+    def retrying(self, plugin: str, event_id: str, attempts: int, delay_s: float, error: str) -> None:
+        """Show a retry."""
+        self._tail.add("retry", plugin=plugin, id=event_id, attempts=attempts, delay_s=round(delay_s, 2))
+        log.warning(
+            "delivery will be retried", plugin=plugin, event_id=event_id, attempts=attempts, delay_s=delay_s
+        )
+
+    def parked(self, plugin: str, event_id: str, delivery_id: int, error: str) -> None:
+        """Show a dead letter."""
+        self._tail.add("parked", plugin=plugin, id=event_id, letter=delivery_id)
+        log.error(
+            "delivery parked",
+            plugin=plugin,
+            event_id=event_id,
+            letter=delivery_id,
+            remedy=f"ftrackd dead show {delivery_id}",
+        )
+
+    def looping(self, plugin: str, entity_id: str, count: int, delay_s: float) -> None:
+        """Name a plugin that triggers itself."""
+        log.warning(
+            "plugin triggers itself with its own commits; slowed down",
+            plugin=plugin,
+            entity=entity_id,
+            events_a_minute=count,
+            delay_s=delay_s,
+        )
+
+    def paused(self, plugin: str, delay_s: float) -> None:
+        """Say that a plugin's events wait for something outside to work again."""
+        log.warning(
+            "plugin's events wait, attempts keep failing for a passing reason", plugin=plugin, delay_s=delay_s
+        )

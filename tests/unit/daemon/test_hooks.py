@@ -1,0 +1,69 @@
+"""Extensions of the daemon."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pluggy
+import pytest
+
+from ftrackd.daemon.hooks import Hooks, HookSpecifications, hookimpl
+from ftrackd.daemon.lifecycle import State
+from ftrackd.daemon.metrics import Metrics
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, Any]] = []
+
+    @hookimpl
+    def delivery_done(self, plugin: str, outcome: Mapping[str, Any]) -> None:
+        self.seen.append((plugin, outcome["status"]))
+
+    @hookimpl
+    def shutdown(self) -> None:
+        self.seen.append(("shutdown", None))
+
+
+class Broken:
+    @hookimpl
+    def delivery_done(self) -> None:
+        raise RuntimeError("not today")
+
+
+def test_an_extension_that_raises_does_not_keep_another_from_its_call() -> None:
+    hooks, recorder = Hooks(), Recorder()
+    hooks.register(recorder, "recorder")
+    hooks.register(Broken(), "broken")
+    hooks.call("delivery_done", plugin="p", outcome={"status": "returned", "seconds": 1})
+    hooks.call("shutdown")
+    assert recorder.seen == [("p", "returned"), ("shutdown", None)]
+
+
+def test_an_extension_with_unknown_arguments_is_refused_at_registration() -> None:
+    class Wrong:
+        @hookimpl
+        def shutdown(self, colour: str) -> None: ...
+
+    with pytest.raises(pluggy.PluginValidationError, match="colour"):
+        Hooks().register(Wrong(), "wrong")
+
+
+def test_each_hook_is_documented() -> None:
+    for name, function in vars(HookSpecifications).items():
+        if not name.startswith("_"):
+            assert function.__doc__, name
+
+
+def test_metrics_are_an_extension_like_others() -> None:
+    hooks = Hooks()
+    metrics = Metrics({"ftrackd_open_deliveries": ("Open", lambda: 3.0)})
+    hooks.register(metrics, "metrics")
+    hooks.call("state_changed", state=State.LIVE, degradations={})
+    hooks.call("event_received", event={"topic": "ftrack.update"}, plugins=["p"], replayed=False)
+    hooks.call("event_received", event={"topic": "studio.x"}, plugins=["p"], replayed=False)
+    hooks.call("delivery_done", plugin="p", outcome={"status": "raised", "seconds": 0.2})
+    text = metrics.render()
+    assert 'ftrackd_state{state="live"} 1.0' in text
+    assert 'ftrackd_deliveries_total{plugin="p",status="raised"} 1.0' in text
+    assert 'ftrackd_events_received_total{topic="other"} 1.0' in text
+    assert "ftrackd_open_deliveries 3.0" in text

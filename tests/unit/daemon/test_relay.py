@@ -1,0 +1,95 @@
+"""Whose event is it, and who said this?"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ftrackd.daemon.relay import HubRelay
+from ftrackd.delivery import Recipient
+from ftrackd.hosting import PluginSubscription
+
+
+class RecordingHub:
+    """The hub's side that the relay uses."""
+
+    def __init__(self) -> None:
+        self.subscribed: list[str] = []
+        self.unsubscribed: list[str] = []
+
+    def subscribe(
+        self, subscription: str, callback: Callable[[Any], Any], subscriber: Any = None, priority: int = 100
+    ) -> None:
+        self.subscribed.append(subscriber["id"])
+
+    def unsubscribe(self, subscriber_identifier: str) -> None:
+        self.unsubscribed.append(subscriber_identifier)
+
+
+class World:
+    def __init__(self) -> None:
+        self.received: list[list[Recipient]] = []
+        self.replies: list[str] = []
+        self.hub = RecordingHub()
+        self.relay = HubRelay(self.hub, self.receive, lambda plugin, raw: self.replies.append(plugin))
+
+    def receive(self, raw: bytes, event: Mapping[str, Any], recipients: Sequence[Recipient]) -> None:
+        self.received.append(list(recipients))
+
+    def subscribe(self, plugin: str, expression: str, identifier: str, priority: int = 100) -> None:
+        self.relay.subscribed(plugin, PluginSubscription({"id": identifier}, expression, priority))
+
+    def event(self, topic: str, target: str = "") -> None:
+        self.relay.incoming(b"{}", {"topic": topic, "id": "1", "data": {}, "target": target})
+
+
+def test_an_event_goes_once_to_each_plugin_by_its_best_priority() -> None:
+    world = World()
+    world.subscribe("a", "topic=ftrack.update", "1")
+    world.subscribe("a", "topic=*", "2", priority=10)
+    world.subscribe("b", "topic=ftrack.update", "3", priority=5)
+    world.subscribe("c", "topic=ftrack.action.discover", "4")
+    world.event("ftrack.update")
+    assert world.received == [[Recipient("b", 5), Recipient("a", 10)]]
+
+
+def test_a_reply_goes_to_the_plugin_that_asked_and_never_to_delivery() -> None:
+    world = World()
+    world.subscribe("a", "topic=ftrack.meta.reply", "hub-a")
+    world.subscribe("b", "topic=ftrack.meta.reply", "hub-b")
+    world.event("ftrack.meta.reply", target="id=hub-b")
+    assert world.replies == ["b"]
+    assert world.received == []
+
+
+def test_a_target_chooses_among_subscribers() -> None:
+    world = World()
+    world.subscribe("a", "topic=studio.x", "1")
+    world.subscribe("b", "topic=studio.x", "2")
+    world.event("studio.x", target="id=2")
+    assert world.received == [[Recipient("b", 100)]]
+
+
+def test_nobody_is_asked_for_an_event_that_nobody_subscribed_to() -> None:
+    world = World()
+    world.event("ftrack.update")
+    assert world.received == []
+
+
+def test_the_server_hears_of_subscriptions_but_not_of_local_ones() -> None:
+    world = World()
+    world.subscribe("a", "topic=ftrack.update", "1")
+    world.subscribe("a", "topic=ftrack.api.session.configure-location", "2")
+    world.subscribe("a", "topic=ftrack.update", "1")
+    assert world.hub.subscribed == ["1"]
+    world.relay.unsubscribed("a", "1")
+    world.relay.unsubscribed("a", "2")
+    assert world.hub.unsubscribed == ["1"]
+
+
+def test_after_the_intake_closed_only_replies_pass() -> None:
+    world = World()
+    world.subscribe("a", "topic=*", "1")
+    world.relay.close_intake()
+    world.event("ftrack.update")
+    world.event("ftrack.meta.reply")
+    assert world.received == []
+    assert world.replies == ["a"]
