@@ -109,6 +109,8 @@ class CommitMethods(PopulateMethods):
             return []
         with self._thread_lock:
             payloads = _payload.batch(operations)
+            for payload in payloads:
+                self._refer_to_entities(payload.get("entity_data", {}))
         if not payloads:
             return []
         answers = self.call(payloads)
@@ -118,6 +120,16 @@ class CommitMethods(PopulateMethods):
                 "whether it did them is unknown."
             )
         return list(zip(payloads, answers, strict=True))
+
+    def _refer_to_entities(self, data: dict[str, Any]) -> None:
+        """Replace entities in `data` by references.
+
+        What is set on them has operations of its own; written out with each of a thousand frames, a
+        sequence and its thousand members would make a request of forty megabytes.
+        """
+        for name, value in data.items():
+            if isinstance(value, Entity):
+                data[name] = self.entity_reference(value)
 
     def _settle(
         self, unit: UnitOfWork, operations: list[Operation], answers: list[tuple[dict[str, Any], Any]]
