@@ -23,15 +23,13 @@ def compute(
     members = _find_members(session, component_ids)
     needed = {*component_ids, *(member for listed in members.values() for member in listed)}
     present = _location_query.find_locations_of(session, needed, locations)
+    location_ids = [location["id"] for location in locations]
     known: dict[str, dict[str, float]] = {}
-    return [
-        dict(
-            _get_availability(
-                component_id, members, present, [location["id"] for location in locations], known
-            )
-        )
+    availabilities = [
+        _get_availability(component_id, members, present, location_ids, known)
         for component_id in component_ids
     ]
+    return [{key: round(value, 9) for key, value in availability.items()} for availability in availabilities]
 
 
 def _find_members(session: Any, component_ids: Sequence[str]) -> dict[str, list[str]]:
@@ -61,7 +59,6 @@ def _get_availability(
     if listed:
         parts = [_get_availability(member, members, present, location_ids, known) for member in listed]
         known[component_id] = {
-            location_id: round(sum(part[location_id] for part in parts) / len(parts), 9)
-            for location_id in location_ids
+            location_id: sum(part[location_id] for part in parts) / len(parts) for location_id in location_ids
         }
     return known[component_id]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ftrackd.api.entity.base import Entity
 
 #: Ids per query, which keeps its text below the size that proxies let through.
-_IDS_PER_QUERY: Final = 500
+_IDS_PER_QUERY: Final = 1000
 
 
 def find_resource_identifiers(location: Entity, components: Sequence[Entity]) -> dict[str, str]:
@@ -82,4 +82,5 @@ def _query_by_ids(session: Any, expression: str, identifiers: Iterable[str]) -> 
     unique = list(dict.fromkeys(identifiers))
     for start in range(0, len(unique), _IDS_PER_QUERY):
         listed = ", ".join(quoted(identifier) for identifier in unique[start : start + _IDS_PER_QUERY])
-        yield from session.query(f"{expression} ({listed})")
+        # A page that cannot be full: a full one is followed by a question for the next.
+        yield from session.query(f"{expression} ({listed})", page_size=_IDS_PER_QUERY + 1)
