@@ -210,7 +210,7 @@ def run(
         store.ensure_user(username)
     services = Services(
         store=store,
-        files=FileStore(_files_folder(options, stack)),
+        files=FileStore(_files_folder(options, stack), _demo_file),
         hub=hub,
         authenticator=Authenticator(store, keys),
         signer=Signer(lifetime_s=options.link_lifetime),
@@ -223,6 +223,13 @@ def run(
         _announce(options, keys, listener)
 
     Server(Application(services), on_started=announce, on_stopping=hub.stop).run(sockets=[listener])
+
+
+def _demo_file(component_id: str) -> bytes | None:
+    """Return the bytes of a component of the demo; the seed is imported when somebody looks at its media."""
+    from ftrackd.sandbox.seeds.demo import demo_file
+
+    return demo_file(component_id)
 
 
 def _decode_fault(description: str) -> dict[str, Any]:

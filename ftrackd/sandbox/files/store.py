@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Final
 
@@ -73,14 +73,20 @@ class Upload:
 
 
 class FileStore:
-    """The files below *root*."""
+    """The files below *root*.
 
-    def __init__(self, root: Path) -> None:
+    What was never stored is asked of *supply*, if there is one: it returns the bytes of a component that come
+    with the installation, or None. They are stored when they are first needed, and stay away once removed.
+    """
+
+    def __init__(self, root: Path, supply: Callable[[str], bytes | None] | None = None) -> None:
         """Create the folders below *root* where they are missing."""
+        self._supply = supply
         self._components = root / "components"
         self._uploads = root / "uploads"
         self._previews = root / "previews"
-        for folder in (self._components, self._uploads, self._previews):
+        self._removed = root / "removed"
+        for folder in (self._components, self._uploads, self._previews, self._removed):
             folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, component_id: str) -> Path:
@@ -92,7 +98,13 @@ class FileStore:
 
     def exists(self, component_id: str) -> bool:
         """Return whether there are bytes for *component_id*."""
-        return self.path(component_id).is_file()
+        if self.path(component_id).is_file():
+            return True
+        supplied = self._supplied(component_id)
+        if supplied is None:
+            return False
+        self.put(component_id, supplied)
+        return True
 
     def put(self, component_id: str, content: bytes) -> None:
         """Store *content* as the bytes of *component_id*."""
@@ -105,10 +117,13 @@ class FileStore:
 
     def remove(self, component_id: str) -> bool:
         """Remove the bytes of *component_id*; return whether there were any."""
+        was_supplied = self._supplied(component_id) is not None
+        if was_supplied:
+            (self._removed / component_id).touch()
         try:
             self.path(component_id).unlink()
         except FileNotFoundError:
-            return False
+            return was_supplied
         return True
 
     def begin(self, component_id: str, *, size: int | None = None, checksum: str | None = None) -> Upload:
@@ -159,6 +174,13 @@ class FileStore:
         temporary = self._temporary()
         temporary.write_bytes(content)
         os.replace(temporary, path)
+
+    def _supplied(self, component_id: str) -> bytes | None:
+        """Return the bytes that come with the installation, None when there are none or they were removed."""
+        _check(component_id)
+        if self._supply is None or (self._removed / component_id).exists():
+            return None
+        return self._supply(component_id)
 
     def _temporary(self) -> Path:
         return self._uploads / f"{secrets.token_hex(16)}.part"

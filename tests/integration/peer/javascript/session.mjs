@@ -16,13 +16,14 @@ assert.equal((await session.create("Project", project)).data.name, name);
 // A batch: later operations see earlier ones.
 const folderId = randomUUID();
 const taskIds = [randomUUID(), randomUUID()];
+const taskNames = ["task alpha", "task omega"];
 const results = await session.call([
   operation.create("Folder", { id: folderId, name: "folder", parent_id: project.id }),
-  ...taskIds.map((id, index) => operation.create("Task", { id, name: `task ${index}`, parent_id: folderId })),
+  ...taskIds.map((id, index) => operation.create("Task", { id, name: taskNames[index], parent_id: folderId })),
   operation.query(`select name, parent.name, status.state.short from Task where parent_id is "${folderId}" order by name`),
 ]);
 assert.deepEqual(results.map((result) => result.action), ["create", "create", "create", "query"]);
-assert.deepEqual(results[3].data.map((task) => task.name), ["task 0", "task 1"]);
+assert.deepEqual(results[3].data.map((task) => task.name), taskNames);
 assert.equal(results[3].data[1].parent.name, "folder");
 assert.equal(results[3].data[1].status.state.short, results[3].data[0].status.state.short);
 
@@ -53,7 +54,7 @@ assert.equal(page.metadata.next.offset, 1);
 const found = await session.search({
   expression: "select name from Task",
   entityType: "Task",
-  terms: ["task 1"],
+  terms: ["Task omega"],
   contextId: project.id,
 });
 assert.deepEqual(found.data.map((each) => each.id), [taskIds[1]]);

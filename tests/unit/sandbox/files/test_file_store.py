@@ -101,3 +101,23 @@ def test_when_id_could_leave_the_folder_then_refused(files, identifier):
 def test_when_part_number_is_out_of_range_then_refused(files, number):
     with pytest.raises(ValidationError):
         files.begin_part(files.begin_parts(), number)
+
+
+def test_when_bytes_come_with_the_installation_then_stored_when_needed_and_gone_once_removed(tmp_path):
+    files = FileStore(tmp_path, lambda component_id: b"supplied" if component_id == "c1" else None)
+    assert files.exists("c1")
+    assert files.path("c1").read_bytes() == b"supplied"
+    assert not files.exists("c2")
+    assert files.remove("c2") is False
+    assert files.remove("c1") is True
+    assert not files.exists("c1")
+    assert not FileStore(tmp_path, lambda component_id: b"supplied").exists("c1")
+    files.put("c1", b"uploaded")
+    assert files.path("c1").read_bytes() == b"uploaded"
+
+
+def test_when_bytes_come_with_the_installation_then_an_upload_replaces_them(tmp_path):
+    files = FileStore(tmp_path, lambda component_id: b"supplied")
+    files.put("c1", b"uploaded")
+    assert files.exists("c1")
+    assert files.path("c1").read_bytes() == b"uploaded"
