@@ -7,7 +7,6 @@ unit of work); attributes hold no values themselves.
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, TypeVar
@@ -391,7 +390,8 @@ class CustomAttributeCollectionAttribute(AbstractCollectionAttribute):
 
     def _adapt(self, entity: Any, value: Any) -> Any:
         if isinstance(value, Mapping) and not isinstance(value, _collection.MappedCollectionProxy):
-            proxy = self.wrap(copy.copy(self.get_value(entity).collection))
+            present = list(self.get_value(entity).collection)
+            proxy = self.wrap(_collection.Collection(entity, self, data=present))
             for key, item in value.items():
                 proxy[key] = item
             return proxy

@@ -47,6 +47,7 @@ class Collection(collections.abc.MutableSequence[Any]):
         #: Made only to be read so far: it holds what the server sent, and may be replaced by what it sends
         #: next.
         self.is_copy = False
+        self._is_bound = True
         self._data: list[Any] = []
         self._known: set[Identity] | None = set()
         for item in data if data is not None else ():
@@ -75,6 +76,8 @@ class Collection(collections.abc.MutableSequence[Any]):
         duplicate.__dict__.update(self.__dict__)
         duplicate._data = list(self._data)
         duplicate._known = None
+        # What happens to a copy is nobody's change of the entity.
+        duplicate._is_bound = False
         return duplicate
 
     def _refuse_duplicate(self, item: Any) -> None:
@@ -87,7 +90,8 @@ class Collection(collections.abc.MutableSequence[Any]):
         self._data = data
         self._known = known
         self.is_copy = False
-        self.attribute.collection_changed(self.entity, self, before)
+        if self._is_bound:
+            self.attribute.collection_changed(self.entity, self, before)
 
     def _refuse_immutable(self) -> None:
         if not self.mutable:

@@ -140,7 +140,7 @@ class Operations:
                 self._by_address.setdefault(operation.address, []).append(operation)
 
     def came_back(self, operations: list[Operation]) -> None:
-        """Put `operations`, which were handed over, before what was recorded since: they were not accepted."""
+        """Put `operations`, which were handed over and refused, before what was recorded since."""
         self._in_flight = _without(self._in_flight, operations)
         self._stack = operations + self._stack
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from ftrackd.api.session import Session
-from tests.unit.api.session.canned_server import CannedServer
+
+from .canned_server import CannedServer
 
 
 @pytest.fixture
