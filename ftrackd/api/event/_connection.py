@@ -367,9 +367,10 @@ class Connection:
                 transport.send(packet.frame)
                 sent = True
             except TransportError as error:
-                _logger.warning(
-                    "Could not send %s, it waits for the next connection: %s", packet.description, error
-                )
+                if not packet.is_announcement:
+                    _logger.warning(
+                        "Could not send %s, it waits for the next connection: %s", packet.description, error
+                    )
                 transport.close()
             finally:
                 self._outbox.taken(packet, transport, sent=sent)

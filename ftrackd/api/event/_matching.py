@@ -145,17 +145,13 @@ def _equality(path: tuple[str, ...], value: str) -> Test:
 
 
 def _reached(path: tuple[str, ...], decide: Test) -> Test:
+    """Return a test that walks `path` and lets `decide` judge what is there; unrolled for the usual lengths."""
     if len(path) == 1:
-        (key,) = path
-
-        def reach_1(candidate: Any) -> bool:
-            try:
-                actual = candidate[key]
-            except _NO_VALUE:
-                return False
-            return decide(actual)
-
-        return reach_1
+        return _reached_1(*path, decide)
+    if len(path) == 2:
+        return _reached_2(*path, decide)
+    if len(path) == 3:
+        return _reached_3(*path, decide)
 
     def reach(candidate: Any) -> bool:
         try:
@@ -164,6 +160,39 @@ def _reached(path: tuple[str, ...], decide: Test) -> Test:
         except _NO_VALUE:
             return False
         return decide(candidate)
+
+    return reach
+
+
+def _reached_1(key: str, decide: Test) -> Test:
+    def reach(candidate: Any) -> bool:
+        try:
+            actual = candidate[key]
+        except _NO_VALUE:
+            return False
+        return decide(actual)
+
+    return reach
+
+
+def _reached_2(outer: str, inner: str, decide: Test) -> Test:
+    def reach(candidate: Any) -> bool:
+        try:
+            actual = candidate[outer][inner]
+        except _NO_VALUE:
+            return False
+        return decide(actual)
+
+    return reach
+
+
+def _reached_3(outer: str, middle: str, inner: str, decide: Test) -> Test:
+    def reach(candidate: Any) -> bool:
+        try:
+            actual = candidate[outer][middle][inner]
+        except _NO_VALUE:
+            return False
+        return decide(actual)
 
     return reach
 

@@ -36,6 +36,8 @@ EVENT_NAME: Final = "ftrack.event"
 
 _HEARTBEAT: Final = "2:::"
 _PLAIN_EVENT: Final = b"5:::"
+_COMPACT_BEFORE: Final = b'{"name":"ftrack.event","args":['
+_COMPACT_AFTER: Final = b"]}"
 # Data of an event packet as every known server writes it: the event alone can then be decoded.
 _BEFORE_EVENT = re.compile(rb'\s*\{\s*"name"\s*:\s*"ftrack\.event"\s*,\s*"args"\s*:\s*\[')
 _AFTER_EVENT = re.compile(rb"\]\s*\}\s*\Z")
@@ -117,18 +119,15 @@ def decode_event_data(data: bytes | str) -> tuple[bytes, dict[str, Any]]:
     """
     if isinstance(data, str):
         data = _utf_8(data)
-    before = _BEFORE_EVENT.match(data)
-    if before is not None:
-        after = _AFTER_EVENT.search(data, max(before.end(), len(data) - _TAIL_LENGTH))
-        if after is not None:
-            raw = data[before.end() : after.start()]
-            try:
-                event = _json.loads(raw)
-            except ValueError:
-                # Not one value between the brackets; the whole may still be JSON.
-                event = None
-            if isinstance(event, dict):
-                return raw, _renamed(raw, event)
+    raw = _between_brackets(data)
+    if raw is not None:
+        try:
+            event = _json.loads(raw)
+        except ValueError:
+            # Not one value between the brackets; the whole may still be JSON.
+            event = None
+        if isinstance(event, dict):
+            return raw, _renamed(raw, event)
     return _decode_unusual_event_data(data)
 
 
@@ -155,14 +154,15 @@ def event_from(decoded: Mapping[str, Any]) -> Event:
     topic = decoded.get("topic")
     if not isinstance(topic, str):
         raise EventHubPacketError(f"An event needs a topic, this one has {topic!r:.100}.")
+    get = decoded.get
     return Event(
         topic,
-        decoded.get("id"),
-        decoded.get("data"),
-        decoded.get("sent"),
-        decoded.get("source"),
-        decoded.get("target", ""),
-        decoded.get("in_reply_to_event"),
+        get("id"),
+        get("data"),
+        get("sent"),
+        get("source"),
+        get("target", ""),
+        get("in_reply_to_event"),
     )
 
 
@@ -227,6 +227,17 @@ def decode_error(data: bytes | str) -> HubErrorPacket:
     return HubErrorPacket(reason, advice)
 
 
+def _between_brackets(data: bytes) -> bytes | None:
+    """Return what stands where the only argument is expected, when the packet is written as usual."""
+    if data.startswith(_COMPACT_BEFORE) and data.endswith(_COMPACT_AFTER):
+        return data[len(_COMPACT_BEFORE) : -len(_COMPACT_AFTER)]
+    before = _BEFORE_EVENT.match(data)
+    if before is None:
+        return None
+    after = _AFTER_EVENT.search(data, max(before.end(), len(data) - _TAIL_LENGTH))
+    return data[before.end() : after.start()] if after is not None else None
+
+
 def _decode_unusual_event_data(data: bytes) -> tuple[bytes, dict[str, Any]]:
     packet = _loads(data)
     if not isinstance(packet, dict) or packet.get("name") != EVENT_NAME:
@@ -240,12 +251,12 @@ def _decode_unusual_event_data(data: bytes) -> tuple[bytes, dict[str, Any]]:
 
 
 def _renamed(raw: bytes, event: dict[str, Any]) -> dict[str, Any]:
-    occurrences = raw.count(b"inReplyToEvent")
     # A JSON escape could hide the name; no sender writes one in a key, and the top level is looked at anyway.
+    expected = 0
     if "inReplyToEvent" in event:
         event["in_reply_to_event"] = event.pop("inReplyToEvent")
-        occurrences -= 1
-    if occurrences > 0:
+        expected = 1
+    if raw.count(b"inReplyToEvent") > expected:
         _rename_everywhere(event)
     return event
 

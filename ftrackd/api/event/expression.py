@@ -61,6 +61,10 @@ class Expression:
         """Return the fields that must equal one of some literals for this to match (used by the index)."""
         return {}
 
+    def compiled_without(self, field: str) -> Test | None:
+        """Return what remains to be tested when the literals required of `field` are there, or None."""
+        return self.compiled()
+
     def _compile(self) -> Test:
         return lambda candidate: True
 
@@ -84,6 +88,12 @@ class All(Expression):
             for field, values in expression.required().items():
                 together[field] = together[field] & values if field in together else values
         return together
+
+    def compiled_without(self, field: str) -> Test | None:
+        """Return the test of the expressions that do not merely require literals of `field`."""
+        tests = [expression.compiled_without(field) for expression in self._expressions]
+        remaining = [test for test in tests if test is not None]
+        return all_test(remaining) if remaining else None
 
     def _compile(self) -> Test:
         return all_test([expression.compiled() for expression in self._expressions])
@@ -153,6 +163,10 @@ class Condition(Expression):
         if self._operator == "=" and not self._value.endswith("*"):
             return {self._key: frozenset((self._value,))}
         return {}
+
+    def compiled_without(self, field: str) -> Test | None:
+        """Return None when this is an equality without wildcard on `field`."""
+        return None if field in self.required() and self._key == field else self.compiled()
 
     def _compile(self) -> Test:
         return condition_test(self._key, self._operator, self._value)

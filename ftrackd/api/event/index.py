@@ -20,9 +20,12 @@ _logger = logging.getLogger("ftrack_api.event.index.SubscriptionIndex")
 @dataclass(frozen=True, slots=True, eq=False)
 class _Entry:
     key: Hashable
-    test: Test
-    metadata: Mapping[str, Any]
     priority: int
+    # What is answered for it, made once.
+    answer: tuple[Hashable, int]
+    # What remains to be asked when the topic is known to be one of `topics`; None for nothing.
+    test: Test | None
+    metadata: Mapping[str, Any]
     order: tuple[int, int]
     topics: frozenset[str] | None
     # The field besides the topic that must equal one of a few literals, and those literals.
@@ -37,6 +40,7 @@ _by_order = attrgetter("order")
 class _Bucket:
     """The entries of one topic: a few that are always asked, the others found by the value of one field."""
 
+    #: In the order of the calls.
     always: tuple[_Entry, ...] = ()
     fields: dict[str, _FieldTable] = field(default_factory=dict)
 
@@ -58,6 +62,9 @@ class _Bucket:
 class _FieldTable:
     path: tuple[str, ...]
     entries: dict[str, tuple[_Entry, ...]] = field(default_factory=dict)
+
+
+_EMPTY = _Bucket()
 
 
 class SubscriptionIndex:
@@ -101,9 +108,10 @@ class SubscriptionIndex:
             self._count += 1
             entry = _Entry(
                 key=key,
-                test=expression.compiled(),
-                metadata=metadata,
                 priority=priority,
+                answer=(key, priority),
+                test=expression.compiled() if topics is None else expression.compiled_without("topic"),
+                metadata=metadata,
                 order=(priority, self._count),
                 topics=topics,
                 field_name=field_name,
@@ -127,36 +135,21 @@ class SubscriptionIndex:
         that cannot be compared is no match, and an event whose target is no expression matches nothing.
         """
         candidate: Any = event._data if isinstance(event, Event) else event
-        found = self._interested(candidate)
+        topic = candidate.get("topic")
+        bucket = self._topics.get(topic, _EMPTY) if topic.__class__ is str else _EMPTY
+        anywhere = self._anywhere
+        found = _matching(bucket.candidates(candidate), candidate)
+        if anywhere.always or anywhere.fields:
+            found += _matching(anywhere.candidates(candidate), candidate)
         if not found:
             return []
         target = candidate.get("target")
         if target:
             found = _addressed(found, target)
-        if len(found) > 1:
+        if anywhere.always or anywhere.fields or bucket.fields:
+            # Otherwise all come from one sequence, which is in order.
             found.sort(key=_by_order)
-        return [(entry.key, entry.priority) for entry in found]
-
-    def _interested(self, event: Any) -> list[_Entry]:
-        topic = event.get("topic")
-        bucket = self._topics.get(topic) if topic.__class__ is str else None
-        found: list[_Entry] = []
-        for candidates in (
-            bucket.candidates(event) if bucket is not None else (),
-            self._anywhere.candidates(event),
-        ):
-            for entry in candidates:
-                try:
-                    if entry.test(event):
-                        found.append(entry)
-                except Exception:
-                    _logger.warning(
-                        "Subscription of %r could not be compared with an event about %r; taken as no match.",
-                        entry.key,
-                        topic,
-                        exc_info=True,
-                    )
-        return found
+        return [entry.answer for entry in found]
 
     def _discard(self, key: Hashable) -> bool:
         entry = self._entries.pop(key, None)
@@ -173,6 +166,26 @@ class SubscriptionIndex:
         return True
 
 
+def _matching(candidates: Iterable[_Entry], event: Any) -> list[_Entry]:
+    try:
+        return [entry for entry in candidates if entry.test is None or entry.test(event)]
+    except Exception:  # noqa: BLE001  (contains objects inside local events whose item access fails oddly)
+        return [entry for entry in candidates if _matches_safely(entry, event)]
+
+
+def _matches_safely(entry: _Entry, event: Any) -> bool:
+    try:
+        return entry.test is None or entry.test(event)
+    except Exception:
+        _logger.warning(
+            "Subscription of %r could not be compared with an event about %r; taken as no match.",
+            entry.key,
+            event.get("topic"),
+            exc_info=True,
+        )
+        return False
+
+
 def _addressed(entries: list[_Entry], target: Any) -> list[_Entry]:
     try:
         test = parse_cached(target).compiled() if isinstance(target, str) else None
@@ -187,7 +200,7 @@ def _addressed(entries: list[_Entry], target: Any) -> list[_Entry]:
 
 def _with(bucket: _Bucket, entry: _Entry) -> _Bucket:
     if entry.field_name is None:
-        return _Bucket((*bucket.always, entry), bucket.fields)
+        return _Bucket(tuple(sorted((*bucket.always, entry), key=_by_order)), bucket.fields)
     table = bucket.fields.get(entry.field_name)
     entries = dict(table.entries) if table is not None else {}
     for literal in entry.literals:

@@ -63,6 +63,8 @@ class WebSocketTransport:
         self._in_use = 0
         # Held for the length of one frame, so that frames do not mix.
         self._send_lock = threading.Lock()
+        # Whether the peer has got the beginning of a frame without its end.
+        self._frame_is_cut = False
         # Held for one call into the socket: OpenSSL's objects are not safe for two threads.
         self._io_lock = threading.Lock()
         # Answers to pings and close frames, sent between two frames.
@@ -161,14 +163,15 @@ class WebSocketTransport:
             in_use = self._in_use
             self._in_use += 1
         try:
-            if self._send_lock.acquire(blocking=False):
+            with contextlib.suppress(OSError):
+                assert self._wake_writer is not None
+                self._wake_writer.send(b"!")
+            # A thread that is sending has been woken and lets go; only an unlucky one needs more than this.
+            if self._send_lock.acquire(timeout=_CLOSING_S):
                 try:
                     self._say_goodbye()
                 finally:
                     self._send_lock.release()
-            with contextlib.suppress(OSError):
-                assert self._wake_writer is not None
-                self._wake_writer.send(b"!")
             if not in_use:
                 self._await_end()
         finally:
@@ -245,6 +248,7 @@ class WebSocketTransport:
             assert self._socket is not None
             view = memoryview(data)
             while view:
+                self._frame_is_cut = len(view) < len(data)
                 if self._closing:
                     raise TransportClosed("Closed by this side.")
                 try:
@@ -252,6 +256,7 @@ class WebSocketTransport:
                         view = view[self._socket.send(view) :]
                 except _WOULD_BLOCK as error:
                     self._await_room(deadline, error)
+            self._frame_is_cut = False
         except OSError as error:
             raise TransportClosed(f"The connection broke: {error}") from error
         finally:
@@ -291,7 +296,8 @@ class WebSocketTransport:
         """Tell the peer that nothing more comes; what is on its way still arrives."""
         assert self._socket is not None
         with contextlib.suppress(OSError), self._io_lock:
-            self._socket.send(_control_frame(websocket.ABNF.OPCODE_CLOSE, (1000).to_bytes(2, "big")))
+            if not self._frame_is_cut:
+                self._socket.send(_control_frame(websocket.ABNF.OPCODE_CLOSE, (1000).to_bytes(2, "big")))
         with contextlib.suppress(OSError):
             # Not the TLS socket's own shutdown, which would drop its state under a thread that still reads.
             socket.socket.shutdown(self._socket, socket.SHUT_WR)

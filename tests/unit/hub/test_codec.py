@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftrackd.api.event import codec
@@ -220,6 +220,7 @@ JSON = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.text(), JSON), st.text(), st.one_of(st.none(), st.text()))
 def test_when_an_event_is_encoded_and_decoded_then_it_is_the_same(data, target, reply):
     event = Event("a.b", data=data, target=target, source={"id": "x"}, in_reply_to_event=reply)

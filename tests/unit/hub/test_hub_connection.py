@@ -161,8 +161,8 @@ def test_when_interrupted_from_the_keyboard_then_wait_ends_at_once():
             from ftrackd.api.event.hub import EventHub
             hub = EventHub(sys.argv[1], "anna", "key")
             hub.connect()
-            print("waiting", flush=True)
             try:
+                print("waiting", flush=True)
                 hub.wait()
             except KeyboardInterrupt:
                 hub.disconnect()
