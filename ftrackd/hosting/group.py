@@ -92,7 +92,7 @@ class PluginGroup:
             group=self.name if self.name != plugin else "",
             version=entry.source.version,
             pid=process.pid if process is not None else None,
-            generation=self.generation,
+            generation=process.generation if process is not None else self.generation,
             uptime_s=now - process.running_since if process and process.running_since else 0.0,
             memory_bytes=process.memory_bytes if process is not None else 0,
             concurrency=process.concurrency_of(plugin) if process is not None else 1,

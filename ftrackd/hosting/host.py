@@ -331,7 +331,7 @@ class Host:
     def _started(self, process: HostedProcess, frame: Frame) -> None:
         """A process loaded its plugins: it takes over, or shows why it cannot."""
         group = process.group
-        if process is not group.candidate:
+        if process is not group.candidate or self._is_stopping:
             return
         process.report = StartReport.read(frame.header["plugins"])
         self._changes.loaded(group, frame.header["files"])

@@ -126,6 +126,7 @@ class HostedProcess:
         self.end_reason = ""
         self.timed_out: set[str] = set()
         self.kill_at: float | None = None
+        self.is_doomed = False
         self.finish_by: float | None = None
         self.stack_due: tuple[float, Flight] | None = None
         self.last_pong = time.monotonic()

@@ -72,6 +72,7 @@ class Spawner:
 
     def kill(self, process: HostedProcess) -> None:
         """End *process* and everything it started."""
+        process.is_doomed = True
         if process.pid is not None and self._template is not None:
             self._template.kill(process.pid)
         elif self._in_process:
@@ -153,6 +154,8 @@ class Spawner:
         process = self._requests.pop(number)
         process.pid = pid
         self._processes[pid] = process
+        if process.is_doomed:
+            self.kill(process)
 
     def _ended(self, process: HostedProcess, code: int | None) -> None:
         if process.exit is not None:

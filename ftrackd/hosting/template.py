@@ -130,6 +130,9 @@ class Template:
         pid = os.fork()
         if pid == 0:
             self._become_plugin(descriptors)
+        # Here and in the child: whichever comes first, a command to end the group finds one.
+        with contextlib.suppress(OSError):
+            os.setpgid(pid, pid)
         self._children.add(pid)
         for descriptor in descriptors:
             os.close(descriptor)
@@ -144,7 +147,7 @@ class Template:
             self._control.close()
             self._wakeup_read.close()
             self._wakeup_write.close()
-            os.setsid()
+            os.setpgid(0, 0)
             _die_with_parent()
             if os.getppid() != template:
                 os._exit(0)

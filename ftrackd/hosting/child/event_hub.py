@@ -11,10 +11,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from ftrackd.api import _json
 from ftrackd.api.event import codec
+from ftrackd.api.event._queues import Outgoing
 from ftrackd.api.event.hub import EventHub
 from ftrackd.api.event.transport import TransportClosed
+from ftrackd.api.exception import EventHubError, EventHubPacketError
 from ftrackd.hosting.link import EVENT_LIMIT_BYTES, Link
 
 _CONNECT_FRAME: Final = "1::"
@@ -29,6 +30,8 @@ _SHAPING_TOPIC: Final = re.compile(
 )
 _SESSION_TOPIC: Final = re.compile(r"""\btopic\s*=\s*["']?(ftrack\.api\.|ftrack\.storage-scenario\.)""")
 
+# Whether the library itself subscribes now, for local events that the host has no part in.
+_is_library: contextvars.ContextVar[bool] = contextvars.ContextVar("is_library", default=False)
 # The session plugin whose code runs now as a guest in another plugin's process; empty in its own.
 _guest: contextvars.ContextVar[str] = contextvars.ContextVar("guest", default="")
 
@@ -50,6 +53,16 @@ def acting_as_guest(plugin: str) -> Iterator[None]:
         yield
     finally:
         _guest.reset(token)
+
+
+@contextlib.contextmanager
+def acting_as_library() -> Iterator[None]:
+    """Keep subscriptions made in the body in this process: they are the Session's own, not the plugin's."""
+    token = _is_library.set(True)
+    try:
+        yield
+    finally:
+        _is_library.reset(token)
 
 
 class LinkTransport:
@@ -85,8 +98,7 @@ class LinkTransport:
             message = (
                 f"an event of {len(raw)} bytes is over the limit of {EVENT_LIMIT_BYTES} and was not sent"
             )
-            self.acknowledge(number, _json.dumps([{"success": False, "message": message}]))
-            raise ValueError(message)
+            raise EventHubPacketError(message)
         try:
             self._link.send("published", {"plugin": self._plugin, "number": number}, raw)
         except OSError as error:
@@ -132,7 +144,6 @@ class HostedEventHub(EventHub):
         self._announced: set[str] = set()
         self._guest_subscribers: dict[str, list[str]] = {}
         self.link_transport = LinkTransport(link, plugin)
-        self.shaping_expressions: list[str] = []
         super().__init__(
             server_url,
             api_user,
@@ -162,7 +173,8 @@ class HostedEventHub(EventHub):
         guest = _guest.get()
         if not guest:
             identifier = super().subscribe(subscription, callback, subscriber, priority)
-            self._tell_host(identifier)
+            if not _is_library.get():
+                self._tell_host(identifier)
             return identifier
         if _SESSION_TOPIC.search(str(subscription)) is None:
             # A guest shapes this Session; its actions and listeners live in its own process.
@@ -180,6 +192,21 @@ class HostedEventHub(EventHub):
             self._announced.discard(subscriber_identifier)
             self._link.send("unsubscribed", {"plugin": self._plugin, "id": subscriber_identifier})
 
+    def _send_acknowledged(self, packet: Outgoing) -> None:
+        # Straight to the link, not through the queue of the connection's thread: the outcome of a delivery
+        # must not overtake what its callbacks published, or a crash in between would lose it.
+        assert packet.identifier is not None
+        self._give_up_acknowledgements(
+            self._unacknowledged.add(packet.identifier, packet),
+            "Too many packets wait for an acknowledgement.",
+        )
+        packet.is_sent = True
+        try:
+            self.link_transport.send(packet.frame)
+        except EventHubError:
+            self._unacknowledged.pop(packet.identifier)
+            raise
+
     def forget_guest(self, plugin: str) -> None:
         """Remove what session plugin *plugin* subscribed here."""
         for identifier in self._guest_subscribers.pop(plugin, []):
@@ -190,16 +217,13 @@ class HostedEventHub(EventHub):
         subscriber = self.get_subscriber_by_identifier(identifier)
         if subscriber is None:
             return
-        expression = str(subscriber.subscription)
-        if shapes_session(expression):
-            self.shaping_expressions.append(expression)
         self._announced.add(identifier)
         self._link.send(
             "subscribed",
             {
                 "plugin": self._plugin,
                 "metadata": _plain(subscriber.metadata),
-                "expression": expression,
+                "expression": str(subscriber.subscription),
                 "priority": subscriber.priority,
             },
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from ftrackd.api.event.hub import EventHub
 from ftrackd.api.session import Session
-from ftrackd.hosting.child.event_hub import HostedEventHub
+from ftrackd.hosting.child.event_hub import HostedEventHub, acting_as_library
 from ftrackd.hosting.link import Link
 
 
@@ -59,6 +59,10 @@ class HostedSession(Session):
 
     def _discover_plugins(self, plugin_arguments: Mapping[str, Any] | None = None) -> None:
         self._load_plugin(self, plugin_arguments or {})
+
+    def _register_storage_scenario(self) -> None:
+        with acting_as_library():
+            super()._register_storage_scenario()
 
     def _load_schemas(self, schema_cache_path: Any) -> list[dict[str, Any]]:
         schemas: list[dict[str, Any]] = self._bootstrap["schemas"]

@@ -1,0 +1,286 @@
+"""New code takes over between two deliveries, or not at all."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ftrackd.hosting import PluginStatus
+from ftrackd.settings import GroupSettings
+
+from .recording import RunningHost, running_host
+
+GOOD = """
+import ftrack_api
+VERSION = {version!r}
+
+def register(session):
+    def handle(event):
+        session.event_hub.publish(
+            ftrack_api.event.base.Event(topic="test.handled", data=dict(version=VERSION, **event["data"]))
+        )
+    session.event_hub.subscribe("topic=test.event", handle)
+"""
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(textwrap.dedent(text))
+
+
+def swap(path: Path, text: str) -> None:
+    """Save as an editor does: another file, renamed over the first."""
+    temporary = path.with_name(f".{path.name}.swp")
+    write(temporary, text)
+    temporary.replace(path)
+
+
+def version_of(running: RunningHost, plugin: str) -> str:
+    running.listener.published.clear()
+    assert running.run(plugin).status == "returned"
+    (handled,) = running.listener.wait_for(lambda: running.publish_data("test.handled"))
+    return str(handled["version"])
+
+
+def generation(number: int):
+    return lambda status: status.generation == number and status.state == "running" and status.pid
+
+
+def test_when_a_file_is_saved_then_the_new_version_is_live_within_a_second(tmp_path: Path) -> None:
+    write(tmp_path / "plugin.py", GOOD.format(version="one"))
+    with running_host(tmp_path, watch=True) as running:
+        running.wait_ready("plugin")
+        assert version_of(running, "plugin") == "one"
+        old = running.status("plugin").pid
+        began = time.monotonic()
+        write(tmp_path / "plugin.py", GOOD.format(version="two"))
+        running.wait_status("plugin", lambda status: status.pid not in (old, None))
+        seconds = time.monotonic() - began
+        assert version_of(running, "plugin") == "two"
+        assert old is not None
+        running.listener.wait_for(lambda: not psutil.pid_exists(old), what="the old process to end")
+        assert running.listener.ready == [("plugin", 1)], "taking over is not a new start for the deliveries"
+        assert running.listener.gone == []
+        assert seconds < 5, "generous on a loaded machine; the benchmark measures it"
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ("def register(session:\n    pass\n", "SyntaxError"),
+        ("def register(session):\n    raise RuntimeError('not today')\n", "not today"),
+        ("import missing_dependency\ndef register(session):\n    pass\n", "missing_dependency"),
+        ("import sys\nsys.exit('left at import')\ndef register(session):\n    pass\n", "left at import"),
+        ("import os\nos._exit(7)\ndef register(session):\n    pass\n", "code 7"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\ndef register(session): pass\n", "SIGSEGV"),
+    ],
+)
+def test_when_the_new_version_is_broken_then_the_old_one_goes_on(
+    tmp_path: Path, broken: str, message: str
+) -> None:
+    write(tmp_path / "plugin.py", GOOD.format(version="one"))
+    with running_host(tmp_path, watch=True) as running:
+        running.wait_ready("plugin")
+        pid = running.status("plugin").pid
+        write(tmp_path / "plugin.py", broken)
+        status = running.wait_status("plugin", lambda status: status.error)
+        assert message in status.error
+        assert "plugin.py" in status.error or "process" in status.error
+        assert (status.state, status.pid) == ("running", pid)
+        assert version_of(running, "plugin") == "one"
+        swap(tmp_path / "plugin.py", GOOD.format(version="three"))
+        running.wait_status("plugin", lambda status: not status.error and status.pid != pid)
+        assert version_of(running, "plugin") == "three"
+
+
+def test_when_only_the_time_stamp_changes_then_nothing_is_reloaded(tmp_path: Path) -> None:
+    """Contents decide: a checkout or a touch must not restart thirty plugins."""
+    write(tmp_path / "plugin.py", GOOD.format(version="one"))
+    write(tmp_path / "other.py", GOOD.format(version="one"))
+    with running_host(tmp_path, watch=True) as running:
+        running.wait_ready("plugin", "other")
+        pid = running.status("plugin").pid
+        os.utime(tmp_path / "plugin.py")
+        write(tmp_path / "other.py", GOOD.format(version="two"))
+        running.wait_status("other", generation(2))
+        assert running.status("plugin").pid == pid
+
+
+def test_when_a_helper_changes_then_the_plugins_that_imported_it_are_reloaded(tmp_path: Path) -> None:
+    text = GOOD.replace("VERSION = {version!r}", "from helper import VERSION")
+    write(tmp_path / "uses.py", text)
+    write(tmp_path / "plain.py", GOOD.format(version="plain"))
+    write(tmp_path / "helper.py", "VERSION = 'one'\n")
+    with running_host(tmp_path, watch=True) as running:
+        running.wait_ready("uses", "plain")
+        pid = running.status("plain").pid
+        # Same length, same second: byte code caches that go by time and size would run the old text.
+        write(tmp_path / "helper.py", "VERSION = 'two'\n")
+        running.wait_status("uses", generation(2))
+        assert version_of(running, "uses") == "two"
+        assert running.status("plain").pid == pid
+
+
+def test_when_a_dependency_of_a_plugin_folder_changes_then_it_is_reloaded(tmp_path: Path) -> None:
+    folder = tmp_path / "thing-1.0.0"
+    text = GOOD.replace("VERSION = {version!r}", "from library import VERSION")
+    write(folder / "hook" / "thing.py", text)
+    write(folder / "dependencies" / "library" / "__init__.py", "VERSION = 'one'\n")
+    with running_host(tmp_path, watch=True) as running:
+        running.wait_ready("thing")
+        assert version_of(running, "thing") == "one"
+        write(folder / "dependencies" / "library" / "__init__.py", "VERSION = 'two'\n")
+        running.wait_status("thing", generation(2))
+        assert version_of(running, "thing") == "two"
+
+
+def test_when_a_missing_module_appears_then_the_failed_plugin_starts(tmp_path: Path) -> None:
+    write(tmp_path / "plugin.py", "import late\n" + GOOD.format(version="one"))
+    with running_host(tmp_path, watch=True, restart_delay_s=60.0) as running:
+        status = running.wait_status("plugin", lambda status: status.state == "failed")
+        assert "late" in status.error
+        write(tmp_path / "late.py", "")
+        running.wait_ready("plugin")
+        assert running.status("plugin").error == ""
+
+
+def test_when_files_are_added_and_removed_then_plugins_come_and_go(tmp_path: Path) -> None:
+    write(tmp_path / "first.py", GOOD.format(version="one"))
+    with running_host(tmp_path, watch=True) as running:
+        running.wait_ready("first")
+        write(tmp_path / "second.py", GOOD.format(version="one"))
+        running.wait_ready("second")
+        pid = running.status("first").pid
+        (tmp_path / "first.py").unlink()
+        running.listener.wait_for(lambda: ("first", "removed") in running.listener.gone)
+        running.listener.wait_for(lambda: running.listener.expressions("first") == set())
+        assert [status.name for status in running.host.statuses()] == ["second"]
+        assert pid is not None
+        running.listener.wait_for(lambda: not psutil.pid_exists(pid))
+
+
+def test_when_a_version_takes_over_then_unregister_of_the_old_one_is_called(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    text = f"""
+    def register(session):
+        session.event_hub.subscribe("topic=test.event", lambda event: None)
+
+    def unregister(session):
+        with open({str(log)!r}, "a") as file:
+            file.write("unregistered {{}}".format(session.event_hub.connected))
+    """
+    write(tmp_path / "plugin.py", text)
+    with running_host(tmp_path) as running:
+        running.wait_ready("plugin")
+        assert running.host.reload("plugin") == ["plugin"]
+        running.listener.wait_for(lambda: log.exists() and log.read_text())
+        assert log.read_text() == "unregistered True"
+        running.wait_status("plugin", generation(2))
+
+
+def test_when_a_callback_runs_then_the_old_version_finishes_it(tmp_path: Path) -> None:
+    text = """
+    import time
+    def register(session):
+        def handle(event):
+            time.sleep(event["data"]["seconds"])
+            return {"version": VERSION}
+        session.event_hub.subscribe("topic=test.event", handle)
+    """
+    write(tmp_path / "plugin.py", "VERSION = 1\n" + textwrap.dedent(text))
+    with running_host(tmp_path, watch=True) as running:
+        running.wait_ready("plugin")
+        long = running.send("plugin", seconds=1.5)
+        write(tmp_path / "plugin.py", "VERSION = 2\n" + textwrap.dedent(text))
+        running.wait_status("plugin", generation(2))
+        short = running.send("plugin", seconds=0)
+        running.listener.wait_for(lambda: running.listener.outcome(short))
+        assert running.listener.outcome(long) is None
+        assert running.listener.wait_for(lambda: running.listener.outcome(long)).status == "returned"
+        running.listener.wait_for(lambda: len(running.replies()) == 2)
+        assert running.replies() == [{"version": 2}, {"version": 1}]
+
+
+def test_when_one_of_a_group_changes_then_the_group_is_replaced_together(tmp_path: Path) -> None:
+    write(tmp_path / "one.py", GOOD.format(version="1"))
+    write(tmp_path / "two.py", GOOD.format(version="1"))
+    groups = [GroupSettings(name="pair", plugins=["one", "two"])]
+    with running_host(tmp_path, watch=True, groups=groups) as running:
+        running.wait_ready("one", "two")
+        first: PluginStatus = running.status("one")
+        assert first.pid == running.status("two").pid
+        assert first.group == "pair"
+        write(tmp_path / "two.py", GOOD.format(version="2"))
+        running.wait_status("two", generation(2))
+        assert running.status("one").pid == running.status("two").pid != first.pid
+        assert version_of(running, "one") == "1"
+        assert version_of(running, "two") == "2"
+
+
+def test_when_a_plugin_is_saved_two_hundred_times_then_every_event_is_handled_once(tmp_path: Path) -> None:
+    """Good and broken versions in between, editors' renames, helper edits; a stream of events meanwhile."""
+    plugin, helper = tmp_path / "plugin.py", tmp_path / "helper.py"
+    text = GOOD.replace("VERSION = {version!r}", "import helper\nVERSION = ({version!r}, helper.VALUE)")
+    broken = [
+        "def register(session:\n",
+        "import missing_one\ndef register(s): pass\n",
+        "def register(s): 1/0\n",
+    ]
+    write(helper, "VALUE = 0\n")
+    write(plugin, text.format(version=0))
+    with running_host(tmp_path, watch=True) as running:
+        running.wait_ready("plugin")
+        me = psutil.Process()
+        descriptors = me.num_fds()
+        is_saving = threading.Event()
+        is_saving.set()
+        sent: list[str] = []
+
+        def stream() -> None:
+            # One at a time, as a plugin of concurrency 1 gets them.
+            while is_saving.is_set() or len(sent) < 50:
+                sent.append(running.send("plugin", number=len(sent)))
+                running.listener.wait_for(lambda: running.listener.outcome(sent[-1]), 20)
+
+        streaming = threading.Thread(target=stream)
+        streaming.start()
+        pids = {running.status("plugin").pid}
+        for number in range(1, 201):
+            if number % 3 == 0:
+                write(plugin, broken[number % len(broken)])
+            elif number % 3 == 1:
+                swap(plugin, text.format(version=number))
+            else:
+                write(helper, f"VALUE = {number}\n")
+                write(plugin, text.format(version=number))
+            pids.add(running.status("plugin").pid)
+            time.sleep(0.02 if number % 10 else 0.3)
+        write(plugin, text.format(version="last"))
+        saved = time.monotonic()
+        is_saving.clear()
+        streaming.join()
+        running.wait_status("plugin", lambda status: not status.error and status.state == "running")
+        running.listener.wait_for(
+            lambda: (
+                running.run("plugin", number=-1)
+                and running.publish_data("test.handled")[-1]["version"][0] == "last"
+            )
+        )
+        assert time.monotonic() - saved < 10
+        assert {outcome.status for _, outcome in running.listener.outcomes} == {"returned"}
+        running.listener.wait_for(lambda: len(running.publish_data("test.handled")) >= len(sent) + 1)
+        handled = [data["number"] for data in running.publish_data("test.handled") if data["number"] >= 0]
+        assert handled == list(range(len(sent))), "each once, in order"
+        assert len(pids) > 5, "it was reloaded while the stream went on"
+        current = running.status("plugin").pid
+        running.listener.wait_for(
+            lambda: not any(psutil.pid_exists(pid) for pid in pids if pid and pid != current),
+            what="old processes to end",
+        )
+        running.listener.wait_for(lambda: me.num_fds() <= descriptors, what="descriptors to be closed")
