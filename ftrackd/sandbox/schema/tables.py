@@ -75,7 +75,20 @@ def variable_columns(column: str) -> VariableColumns:
 
 @cache
 def metadata() -> sa.MetaData:
-    """All tables; made once."""
+    """All tables; made once. To create them in a database, see :func:`create_tables`."""
+    return _build()
+
+
+def create_tables(connection: sa.Connection) -> None:
+    """Create all tables in an empty database.
+
+    From a collection of its own: where tables refer to each other in a circle, SQLAlchemy marks constraints
+    as added later for PostgreSQL, and SQLite would lose them from then on.
+    """
+    _build().create_all(connection)
+
+
+def _build() -> sa.MetaData:
     collected = sa.MetaData(naming_convention=_NAMES)
     columns: dict[str, dict[str, sa.Column[Any]]] = {}
     extras: dict[str, list[sa.Index]] = {}

@@ -14,6 +14,7 @@ from ftrackd.sandbox.store.values import (
     load_variable,
     normalise_datetime,
     plain,
+    reference_key,
     store_variable,
     untag,
     variable_text,
@@ -97,13 +98,28 @@ def settle_default(transaction: Transaction, kind: EntityType, values: dict[str,
 def settle_link(transaction: Transaction, values: dict[str, Any]) -> None:
     """Note what kinds of entities a custom attribute link connects."""
     for side in ("from", "to"):
-        entity_id = values.get(f"{side}_id")
-        found = transaction.rows.find(entity_id, values.get(f"{side}_entity_type")) if entity_id else None
-        if found is None:
-            raise transaction.missing_reference("CustomAttributeLink", f"{side}_id", entity_id)
-        entity_type = found[0]
+        entity_type = _link_end(transaction, side, values)
         values[f"{side}_entity_type"] = entity_type.name
         values[f"{side}_kind"] = _LINK_ENDS.get(entity_type.root, entity_type.name.lower())
+
+
+def link_type(transaction: Transaction, kind: EntityType, data: Mapping[str, Any]) -> EntityType:
+    """The very type of a custom attribute link, which its typed end decides: clients create base types."""
+    side = "from" if kind.root == "CustomAttributeLinkFrom" else "to"
+    entity_type = _link_end(transaction, side, data)
+    end = _LINK_ENDS.get(entity_type.root, entity_type.name.lower())
+    name = transaction.schema.concrete_type(transaction.schema[kind.root], (end,))
+    if name == kind.root:
+        raise ValidationError(f"{kind.name} cannot connect a {entity_type.name}.")
+    return transaction.schema[name]
+
+
+def _link_end(transaction: Transaction, side: str, values: Mapping[str, Any]) -> EntityType:
+    entity_id = reference_key(values.get(f"{side}_id"))
+    found = transaction.rows.find(entity_id, values.get(f"{side}_entity_type")) if entity_id else None
+    if found is None:
+        raise transaction.missing_reference("CustomAttributeLink", f"{side}_id", entity_id)
+    return found[0]
 
 
 def convert(configuration: Mapping[str, Any], value: Any) -> Any:
@@ -238,7 +254,10 @@ def _to_date(value: Any) -> Any:
     text = untag(value)
     if text == "":
         return None
-    return {"__type__": "datetime", "value": normalise_datetime(text)}
+    try:
+        return {"__type__": "datetime", "value": normalise_datetime(text)}
+    except ValidationError as error:
+        raise ValueError("a date-time in ISO 8601 form") from error
 
 
 def _to_list(value: Any) -> list[str]:

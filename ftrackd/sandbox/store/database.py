@@ -10,7 +10,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import StaticPool
 
 from ftrackd.sandbox.errors import DatabaseError
-from ftrackd.sandbox.schema import metadata, table
+from ftrackd.sandbox.schema import table
+from ftrackd.sandbox.schema.tables import create_tables
 
 #: Goes up whenever tables change so that an older database no longer fits.
 LAYOUT: Final = "1"
@@ -100,7 +101,7 @@ def _prepare(engine: sa.Engine) -> None:
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(8228)"))
         is_new = not sa.inspect(connection).has_table(information.name)
         if is_new:
-            metadata().create_all(connection)
+            create_tables(connection)
             connection.execute(information.insert().values(name="layout", value=LAYOUT))
             return
         found = connection.execute(

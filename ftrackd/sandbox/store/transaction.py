@@ -259,6 +259,8 @@ class Transaction:
 
     def _concrete(self, kind: EntityType, data: Mapping[str, Any]) -> EntityType:
         """The type to create: *kind*, or for a base type what the data say."""
+        if kind.root in ("CustomAttributeLink", "CustomAttributeLinkFrom"):
+            return custom_values.link_type(self, kind, data)
         if kind.is_concrete:
             return kind
         values = [data.get(column) for column in kind.type_columns]

@@ -57,13 +57,13 @@ class World:
         self.actor = Actor(USER, "demo", "Demo User")
         self.changes = []
 
-    def create(self, entity_type, **data):
+    def create(self, entity_type, /, **data):
         with self.store.transaction(self.actor) as transaction:
             key = transaction.create(entity_type, data)
         self.changes = transaction.changes
         return key[0] if len(key) == 1 else key
 
-    def update(self, entity_type, key, **data):
+    def update(self, entity_type, key, /, **data):
         with self.store.transaction(self.actor) as transaction:
             transaction.update(entity_type, key if isinstance(key, list) else [key], data)
         self.changes = transaction.changes
@@ -77,6 +77,9 @@ class World:
         kind = self.store.schema[entity_type]
         with self.store.reader() as connection:
             conditions = [column == value for column, value in zip(kind.key_columns(kind.table), key)]
+            clause = kind.clause(kind.table)
+            if clause is not None:
+                conditions.append(clause)
             row = connection.execute(sa.select(kind.table).where(*conditions)).mappings().first()
         return dict(row) if row is not None else None
 
