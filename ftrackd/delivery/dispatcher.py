@@ -84,6 +84,7 @@ class Dispatcher:
             )
             return False
         self._tell(verdicts)
+        failpoint("outcome.after")
         self.hand_over([plugin])
         self.wake()
         return True
@@ -153,13 +154,13 @@ class Dispatcher:
     def take_settlements(self) -> list[Settlement]:
         """What is to be written about claims."""
         with self._lock:
-            taken, self._lane.settlements = self._lane.settlements, []
-        return taken
+            return self._lane.take_settlements()
 
     def put_back(self, settlements: list[Settlement]) -> None:
-        """What could not be written; it stays before what came meanwhile."""
+        """What could not be written, nor claimed; it stays before what came meanwhile."""
         with self._lock:
             self._lane.settlements[:0] = settlements
+            self._lane.look_again()
 
     def wanted(self) -> list[Wanted]:
         """The claims to make now."""
@@ -171,7 +172,7 @@ class Dispatcher:
         clock.
         """
         with self._lock:
-            return self._lane.next_wake()
+            return self._lane.next_wake(time.monotonic())
 
     def claimed(self, wanted: Wanted, claims: list[Claim], due_in_s: float | None) -> None:
         """What a claim brought, once it is committed."""

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 class _Plugin:
     """What the lane knows of one plugin.
 
-    ``generation`` changes whenever it becomes ready or goes. ``more``: the journal may hold something to
-    claim. ``due_at``: when something delayed is due.
+    ``generation`` changes when claims that are under way must not run any more. ``more``: the journal may
+    hold something to claim. ``due_at``: when something delayed is due. ``giving_back``: the journal does
+    not know yet what was given back, and a claim made now could overtake it.
     """
 
     window: Window
@@ -33,6 +34,11 @@ class _Plugin:
     generation: int = 0
     more: bool = True
     due_at: float | None = None
+    giving_back: bool = False
+
+    def wait_until(self, due_at: float) -> None:
+        """Something is due then; the earliest counts."""
+        self.due_at = due_at if self.due_at is None else min(self.due_at, due_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,6 @@ class EventLane:
         """
         plugin = self._plugin(name)
         plugin.ready = False
-        plugin.generation += 1
         self._give_back(plugin)
         error = "The plugin's process ended while it ran this."
         return [self._failed(plugin, claim, error, None, now) for claim in plugin.window.interrupt()]
@@ -108,19 +113,25 @@ class EventLane:
         if claim is not None:
             self.settlements.append(Settlement(claim, Verdict.RELEASE))
         plugin.ready = False
-        plugin.generation += 1
         self._give_back(plugin)
 
     def _give_back(self, plugin: _Plugin) -> None:
         self.settlements += [Settlement(claim, Verdict.RELEASE) for claim in plugin.window.abandon()]
-        plugin.more = True
+        plugin.generation += 1
+        plugin.more = plugin.giving_back = True
+
+    def take_settlements(self) -> list[Settlement]:
+        """What is to be written, before anything is claimed in the same transaction."""
+        taken, self.settlements = self.settlements, []
+        for plugin in self._plugins.values():
+            plugin.giving_back = False
+        return taken
 
     def appended(self, name: str, delayed_s: float = 0.0, now: float = 0.0) -> None:
         """A delivery for a plugin is in the journal, due after so many seconds."""
         plugin = self._plugin(name)
         if delayed_s > 0:
-            due_at = now + delayed_s
-            plugin.due_at = due_at if plugin.due_at is None else min(plugin.due_at, due_at)
+            plugin.wait_until(now + delayed_s)
         else:
             plugin.more = True
 
@@ -137,7 +148,7 @@ class EventLane:
         for name, plugin in self._plugins.items():
             if plugin.due_at is not None and plugin.due_at <= now:
                 plugin.more, plugin.due_at = True, None
-            if not (plugin.ready and plugin.more) or plugin.brake.remaining_s(now) > 0:
+            if not (plugin.ready and plugin.more) or plugin.giving_back or plugin.brake.remaining_s(now) > 0:
                 continue
             window, ready = plugin.window, plugin.window.free
             if plugin.brake.probing:
@@ -147,16 +158,20 @@ class EventLane:
                 size = max(self.settings.claim_batch, window.concurrency)
                 room = size - window.waiting if window.waiting <= size // 2 else 0
             if room > 0:
+                # From here on whatever changes sets them again; what this claim brings must not undo that.
+                plugin.more, plugin.due_at = False, None
                 found.append(Wanted(name, plugin.generation, room, ready))
         return found
 
-    def next_wake(self) -> float | None:
+    def next_wake(self, now: float) -> float | None:
         """When :meth:`wanted` may have something new without anything else happening."""
+        if self.draining:
+            return None
         times: list[float] = []
         for plugin in self._plugins.values():
             if plugin.ready and plugin.due_at is not None:
                 times.append(plugin.due_at)
-            if plugin.ready and plugin.more and plugin.brake.until > 0:
+            if plugin.ready and plugin.more and plugin.brake.until > now:
                 times.append(plugin.brake.until)
         return min(times, default=None)
 
@@ -168,9 +183,10 @@ class EventLane:
             plugin.more = True
             return
         plugin.window.add(claims)
-        if len(claims) < wanted.limit:
-            plugin.more = False
-            plugin.due_at = None if due_in_s is None else now + due_in_s
+        if len(claims) == wanted.limit:
+            plugin.more = True
+        elif due_in_s is not None:
+            plugin.wait_until(now + due_in_s)
 
     def start(self, name: str) -> list[tuple[Handover, tuple[str, ...]]]:
         """What a plugin begins now, each with its keys; the caller hands it over."""
@@ -218,8 +234,7 @@ class EventLane:
         self._give_back(plugin)
         settlement = Settlement(claim, Verdict.RETRY, delay_s=delay_s, error=error, error_id=error_id)
         self.settlements.append(settlement)
-        due_at = now + delay_s
-        plugin.due_at = due_at if plugin.due_at is None else min(plugin.due_at, due_at)
+        plugin.wait_until(now + delay_s)
         return Verdicts(settlement)
 
     def _parked(self, plugin: _Plugin, claim: Claim, error: str, error_id: str | None) -> Verdicts:

@@ -18,7 +18,8 @@ NAMES: Final = frozenset(
         "journal.begin",
         "journal.before_commit",
         "journal.after_commit",
-        "journal.checkpoint",
+        "journal.before_checkpoint",
+        "journal.after_checkpoint",
         "intake.received",
         "append.before",
         "append.after",
@@ -28,7 +29,7 @@ NAMES: Final = frozenset(
         "outcome.received",
         "settle.before",
         "settle.after",
-        "interactive.before_reply",
+        "outcome.after",
         "catchup.before_append",
         "catchup.after_append",
     }

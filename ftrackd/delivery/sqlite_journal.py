@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from ftrackd.delivery import _sqlite_file
 from ftrackd.delivery._sqlite_errors import translated
@@ -23,6 +24,8 @@ SELECT delivery.id, plugin, event.id, topic, payload, attempts, error, error_id,
 FROM delivery JOIN event ON event.seq = delivery.event_seq
 WHERE delivery.state IN (3, 4)
 """
+# About 10 MB of log between two checkpoints, each of which syncs the file itself.
+_CHECKPOINT_EVERY: Final = 10_000
 
 
 class SqliteJournal:
@@ -34,17 +37,22 @@ class SqliteJournal:
     Args:
         path: the file; its folder must exist.
         clock: time of leases and delays.
+        checkpoint_every: changes of rows between two moves of the write-ahead log into the file.
 
     Raises:
         JournalError: one of its kinds, when the file cannot be used.
     """
 
-    def __init__(self, path: Path, clock: JournalClock | None = None) -> None:
+    def __init__(
+        self, path: Path, clock: JournalClock | None = None, *, checkpoint_every: int = _CHECKPOINT_EVERY
+    ) -> None:
+        self._checkpoint_every = checkpoint_every
         self.path = path
         self._clock = clock or JournalClock()
         self._lock = threading.RLock()  # one transaction at a time
         self._read_lock = threading.Lock()  # guards _reader
         self._closed = False
+        self._changes_at_checkpoint = 0
         self._tokens = 0  # the highest that was given out
         self._lock_file = _sqlite_file.lock(path)
         try:
@@ -84,6 +92,16 @@ class SqliteJournal:
                 raise
             self._tokens = transaction.tokens
             failpoint("journal.after_commit")
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        """Move the write-ahead log into the file from time to time, so that it stays short."""
+        if self._writer.total_changes - self._changes_at_checkpoint < self._checkpoint_every:
+            return
+        self._changes_at_checkpoint = self._writer.total_changes
+        failpoint("journal.before_checkpoint")
+        self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        failpoint("journal.after_checkpoint")
 
     def recall(self, name: str) -> str | None:
         """The text kept under a name."""
