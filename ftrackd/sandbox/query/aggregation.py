@@ -52,7 +52,8 @@ def execute_aggregate(
     ]
     labelled = [value.terms[-1].label(f"c{index}") for index, value in enumerate(columns.values())]
     statement = sa.select(*labelled).select_from(scope.from_clause).where(*conditions)
-    statement = statement.group_by(*grouped).order_by(*order, *grouped)
+    order += [compiler.dialect.ordered(term, is_descending=False) for term in grouped]
+    statement = statement.group_by(*grouped).order_by(*order)
     statement = statement.limit(query.limit).offset(query.offset or None)
     converters = [converter(value.value_type) for value in columns.values()]
     return [

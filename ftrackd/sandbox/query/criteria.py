@@ -7,15 +7,16 @@ complement: it matches the rows that the criteria do not, nulls included.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 import sqlalchemy as sa
 
 from ftrackd.sandbox.query.comparison import Operand
 from ftrackd.sandbox.query.dialects import Dialect
-from ftrackd.sandbox.query.errors import UnsupportedQueryError
+from ftrackd.sandbox.query.errors import QueryTooComplexError, UnsupportedQueryError
 from ftrackd.sandbox.query.resolution import (
     Meaning,
     as_relation,
@@ -52,6 +53,8 @@ from ftrackd.sandbox.query.tree import (
 )
 from ftrackd.sandbox.schema.model import Collection, EntityType, Reference, Schema, ValueType
 
+MAXIMUM_SUBQUERY_DEPTH: Final = 10
+
 #: Makes the condition on entities at the other end of a relation.
 _Matching = Callable[[Place], Condition]
 
@@ -81,6 +84,7 @@ class CriteriaCompiler:
     def __init__(self, schema: Schema, dialect: Dialect) -> None:
         self._schema = schema
         self.dialect = dialect
+        self._subquery_depth = 0
 
     def compile(self, criteria: Criteria, place: Place) -> Condition:
         """Return the condition that rows at *place* meet when they match *criteria*.
@@ -107,6 +111,10 @@ class CriteriaCompiler:
         if query.is_aggregate:
             raise UnsupportedQueryError("a nested query cannot be grouped or aggregated", query.position)
         entity_type = find_entity_type(self._schema, query.entity_type, query.position)
+        with self._subquery(query.position):
+            return self._select_keys(query, entity_type)
+
+    def _select_keys(self, query: Query, entity_type: EntityType) -> sa.Select[Any]:
         if len(query.projections) > 1:
             raise UnsupportedQueryError("a nested query selects one attribute", query.position)
         if query.projections:
@@ -245,9 +253,10 @@ class CriteriaCompiler:
         relation = as_relation(meaning, step, path.position)
         target = find_target(self._schema, relation, step, path.position)
         if isinstance(relation, Collection):
-            return self._exists(
-                place, relation, target, lambda inner: self._follow(path, inner, end, depth + 1)
-            )
+            with self._subquery(path.position):
+                return self._exists(
+                    place, relation, target, lambda inner: self._follow(path, inner, end, depth + 1)
+                )
         inner = place.scope.enter(place, meaning, relation, target, path.position)
         condition = self._follow(path, inner, end, depth + 1)
         # What is no such subtype has no such attribute, so not even "is None" matches. Where null never
@@ -264,12 +273,27 @@ class CriteriaCompiler:
         if isinstance(relation, Collection):
             if criteria is None:
                 return self._exists(place, relation, target, None)
-            return self._exists(place, relation, target, lambda inner: self.compile(criteria, inner))
+            with self._subquery(path.position):
+                return self._exists(place, relation, target, lambda inner: self.compile(criteria, inner))
         inner = place.scope.enter(place, meaning, relation, target, path.position)
         conditions: list[Condition] = [inner.source.c[relation.join.remote].is_not(None)]
         if criteria is not None:
             conditions.append(self.compile(criteria, inner))
         return all_of(conditions)
+
+    @contextmanager
+    def _subquery(self, position: int) -> Iterator[None]:
+        """Go one SELECT deeper; the databases' planners take exponential time over deeper nests."""
+        self._subquery_depth += 1
+        try:
+            if self._subquery_depth > MAXIMUM_SUBQUERY_DEPTH:
+                raise QueryTooComplexError(
+                    f"collections and queries are nested deeper than {MAXIMUM_SUBQUERY_DEPTH} levels",
+                    position,
+                )
+            yield
+        finally:
+            self._subquery_depth -= 1
 
     def _exists(
         self,

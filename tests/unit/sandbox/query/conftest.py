@@ -1,5 +1,6 @@
-"""The small production, in memory."""
+"""The small production, in each database there is."""
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,9 @@ from ftrackd.sandbox.schema.model import Schema
 from . import world
 
 Ask = Callable[[str], list[dict[str, Any]]]
+
+#: Address of a PostgreSQL server to run the same tests on.
+POSTGRESQL = os.environ.get("FTRACKD_TEST_POSTGRESQL")
 
 
 class PlainLinks:
@@ -29,13 +33,23 @@ def schema() -> Schema:
     return world.make_schema()
 
 
-@pytest.fixture(scope="session")
-def connection() -> Iterator[sa.Connection]:
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"] if POSTGRESQL else ["sqlite"])
+def connection(request: pytest.FixtureRequest) -> Iterator[sa.Connection]:
     """To a database that tests only read."""
-    engine = sa.create_engine("sqlite://")
+    if request.param == "sqlite":
+        engine = sa.create_engine("sqlite://")
+    else:
+        address = sa.make_url(POSTGRESQL or "").set(drivername="postgresql+psycopg")
+        engine = sa.create_engine(address)
     with engine.connect() as connection:
+        if request.param == "postgresql":
+            # Never committed: it is gone with the connection.
+            name = f"ftrackd_query_{os.getpid()}"
+            connection.exec_driver_sql(f"CREATE SCHEMA {name}")
+            connection.exec_driver_sql(f"SET search_path TO {name}")
         world.populate(connection)
         yield connection
+        connection.rollback()
     engine.dispose()
 
 

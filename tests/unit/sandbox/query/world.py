@@ -184,6 +184,7 @@ def _populate_contexts(connection: sa.Connection) -> None:
 
 
 def _populate_assets(connection: sa.Connection) -> None:
+    insert(connection, "component", {"id": "co-thumb", "name": "thumbnail", "system_type": "file", "size": 5})
     insert(
         connection, "asset", {"id": "as-geo", "name": "geo", "context_id": "c-sh010", "project_id": "p-alpha"}
     )
@@ -207,7 +208,6 @@ def _populate_assets(connection: sa.Connection) -> None:
                 "thumbnail_id": "co-thumb" if number == 10 else None,
             },
         )
-    insert(connection, "component", {"id": "co-thumb", "name": "thumbnail", "system_type": "file", "size": 5})
     insert(
         connection,
         "component",
