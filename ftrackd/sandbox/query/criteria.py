@@ -53,7 +53,7 @@ from ftrackd.sandbox.query.tree import (
 )
 from ftrackd.sandbox.schema.model import Collection, EntityType, Reference, Schema, ValueType
 
-MAXIMUM_SUBQUERY_DEPTH: Final = 10
+MAXIMUM_SUBQUERY_DEPTH: Final = 8
 
 #: Makes the condition on entities at the other end of a relation.
 _Matching = Callable[[Place], Condition]

@@ -291,9 +291,9 @@ def test_when_paths_need_too_many_joins_then_error_is_typed(ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("opening", "depth"),
     [
-        ("children any (", 10),
-        ("status has (tasks any (", 10),
-        ("id in (select id from Task where ", 10),
+        ("children any (", 8),
+        ("status has (tasks any (", 8),
+        ("id in (select id from Task where ", 8),
         ("(not (", 20),
     ],
 )
