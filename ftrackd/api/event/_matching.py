@@ -145,7 +145,7 @@ def _equality(path: tuple[str, ...], value: str) -> Test:
 
 
 def _reached(path: tuple[str, ...], decide: Test) -> Test:
-    """Return a test that walks `path` and lets `decide` judge what is there; unrolled for the usual lengths."""
+    """Return a test that lets `decide` judge what is at `path`; unrolled for the usual lengths."""
     if len(path) == 1:
         return _reached_1(*path, decide)
     if len(path) == 2:
