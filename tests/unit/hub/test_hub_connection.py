@@ -593,14 +593,18 @@ def test_when_hooks_are_removed_then_they_are_not_called_any_more():
 
 
 def test_when_a_hub_comes_and_goes_then_no_thread_and_no_socket_stays():
+    def hub_threads():
+        return [thread for thread in threading.enumerate() if thread.name.startswith("ftrack-event-hub")]
+
     with HubServer() as server:
-        threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
+        eventually(lambda: not hub_threads())
+        files = len(os.listdir("/proc/self/fd"))
         for _ in range(5):
             hub = _hub(server.url)
             hub.connect()
             hub.reconnect()
             hub.disconnect()
-        eventually(lambda: threading.active_count() <= threads)
+        assert not hub_threads()
         eventually(lambda: len(os.listdir("/proc/self/fd")) <= files)
 
 
