@@ -223,14 +223,9 @@ def _convert_entity(batch: Batch, operation: Operation) -> dict[str, Any]:
     """Give a context another object type."""
     entity_type = member.text(operation, "entity_type")
     new_entity_type = member.text(operation, "new_entity_type")
-    object_type_id = batch.schema[new_entity_type].object_type_id
-    if object_type_id is None or batch.schema[entity_type].object_type_id is None:
-        raise ValidationError(
-            f"{entity_type} cannot be converted to {new_entity_type}: both are object types."
-        )
     data = member.mapping(operation, "data") if operation.get("data") is not None else {}
-    key = member.key(operation)
-    batch.transaction.update(entity_type, key, {"object_type_id": object_type_id, **data})
+    key = batch.transaction.convert(entity_type, member.key(operation), new_entity_type)
+    batch.transaction.update(new_entity_type, key, data)
     return batch.answer_written("convert_entity", new_entity_type, key)
 
 

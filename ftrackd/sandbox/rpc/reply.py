@@ -14,10 +14,8 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from ftrackd.errors import FtrackdError
 from ftrackd.sandbox import json_text
 from ftrackd.sandbox.errors import PermissionError, RequestError, ValidationError
-from ftrackd.sandbox.query import QueryError
 
 _logger = logging.getLogger(__name__)
 
@@ -53,13 +51,12 @@ class FileMissingError(RequestError):
     error_code = "not_found"
 
 
-_STATUS: Final[tuple[tuple[type[FtrackdError], int], ...]] = (
+_STATUS: Final[tuple[tuple[type[RequestError], int], ...]] = (
     (InvalidCredentialsError, 401),
     (PermissionError, 403),
     (FileMissingError, 404),
     (ValidationError, 422),
     (RequestError, 400),
-    (QueryError, 400),
 )
 
 INTERNAL_ERROR_STATUS: Final = 500
@@ -79,9 +76,8 @@ def describe_error(error: Exception) -> ErrorReply:
     """
     for kind, status in _STATUS:
         if isinstance(error, kind):
-            exception = getattr(error, "exception", "ParseError")
-            code = getattr(error, "error_code", "query_error")
-            return ErrorReply({"exception": exception, "content": str(error), "error_code": code}, status)
+            body = {"exception": error.exception, "content": str(error), "error_code": error.error_code}
+            return ErrorReply(body, status)
     _logger.error("A request failed inside the sandbox.", exc_info=error)
     content = f"The sandbox failed: {type(error).__name__}: {error}"
     return ErrorReply(

@@ -132,18 +132,41 @@ class Transaction:
         changed = {column: value for column, value in values.items() if row.get(column) != value}
         self._check_immutable(kind, changed)
         if changed:
-            consequences.before_update(self, kind, row, changed)
-            statement = sa.update(kind.table).values(**_storable(kind, changed))  # type: ignore[arg-type]
-            matches = zip(kind.key_columns(kind.table), identity, strict=True)
-            self._execute(kind, changed, statement.where(*(column == value for column, value in matches)))
-            new_row = {**row, **changed}
-            consequences.after_update(self, kind, row, new_row)
-            action = "move" if kind.root == "Context" and "parent_id" in changed else "update"
-            self.record(action, kind, new_row, _difference(kind, row, changed))
-            self._notice(kind)
+            self._change(kind, identity, row, changed)
         for attribute_name, members in collections.items():
             relations.write(self, kind, identity, attribute_name, members)
         return identity
+
+    def convert(self, entity_type: str, key: Sequence[Any] | str, new_entity_type: str) -> Key:
+        """Give a context another object type; return its primary key.
+
+        Raises :class:`ValidationError` when one of the types is no object type, and other
+        :class:`RequestError`.
+        """
+        kind, new_kind = self.schema[entity_type], self.schema[new_entity_type]
+        if kind.root != "Context" or new_kind.object_type_id is None:
+            raise ValidationError(
+                f"{entity_type} cannot be converted to {new_entity_type}: both have to be object types."
+            )
+        identity = self._key(kind, key)
+        row = self.rows.get(kind, identity)
+        if row is None or row["context_type"] != "task":
+            raise self._not_found(kind, identity)
+        if row["object_type_id"] != new_kind.object_type_id:
+            self._change(new_kind, identity, dict(row), {"object_type_id": new_kind.object_type_id})
+        return identity
+
+    def _change(self, kind: EntityType, identity: Key, row: Row, changed: dict[str, Any]) -> None:
+        """Write the *changed* columns of the *row* and what follows from them."""
+        consequences.before_update(self, kind, row, changed)
+        statement = sa.update(kind.table).values(**_storable(kind, changed))  # type: ignore[arg-type]
+        matches = zip(kind.key_columns(kind.table), identity, strict=True)
+        self._execute(kind, changed, statement.where(*(column == value for column, value in matches)))
+        new_row = {**row, **changed}
+        consequences.after_update(self, kind, row, new_row)
+        action = "move" if kind.root == "Context" and "parent_id" in changed else "update"
+        self.record(action, kind, new_row, _difference(kind, row, changed))
+        self._notice(kind)
 
     def delete(self, entity_type: str, key: Sequence[Any] | str) -> None:
         """Delete an entity and everything that cannot be without it.

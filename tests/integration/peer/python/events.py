@@ -58,9 +58,7 @@ thread.start()
 Event = ftrack_api.event.base.Event
 try:
     for number in range(20):
-        asker.event_hub.publish(
-            Event(topic=f"{topic}.count", data={"number": number, "text": "ü\U0001f600"})
-        )
+        asker.event_hub.publish(Event(topic=f"{topic}.count", data={"number": number, "text": "ü\U0001f600"}))
     wait_for(lambda: len(received) >= 20, "twenty events")
     assert [event["data"]["number"] for event in received] == list(range(20))
     assert received[0]["source"]["user"]["username"] == asker.api_user
