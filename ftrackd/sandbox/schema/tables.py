@@ -82,10 +82,11 @@ def metadata() -> sa.MetaData:
 def create_tables(connection: sa.Connection) -> None:
     """Create all tables in an empty database.
 
-    From a collection of its own: where tables refer to each other in a circle, SQLAlchemy marks constraints
-    as added later for PostgreSQL, and SQLite would lose them from then on.
+    For PostgreSQL from a collection of its own: where tables refer to each other in a circle, SQLAlchemy
+    marks constraints as added later, and SQLite would lose them from then on.
     """
-    _build().create_all(connection)
+    collected = metadata() if connection.dialect.name == "sqlite" else _build()
+    collected.create_all(connection, checkfirst=False)
 
 
 def _build() -> sa.MetaData:
