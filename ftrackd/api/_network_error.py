@@ -47,10 +47,25 @@ def translate(error: requests.exceptions.RequestException, url: str) -> ServerRe
         error_class = ServerTimeoutError
     elif isinstance(error, requests.exceptions.ConnectionError):
         error_class = ServerConnectionError
-    message = f"No answer from {url}: {error}"
+    message = f"No answer from {url}: {_plain_reason(error)}"
     return error_class(
         message, request=error.request, response=error.response, sent=not _failed_to_connect(error)
     )
+
+
+def _plain_reason(error: BaseException) -> str:
+    """Return what the system said in the end, without the wrapping of the libraries on the way."""
+    seen: set[int] = set()
+    found: Any = error
+    while isinstance(found, BaseException) and id(found) not in seen:
+        seen.add(id(found))
+        if isinstance(found, OSError) and found.strerror:
+            return found.strerror
+        inner = [getattr(found, "reason", None), *found.args, found.__cause__, found.__context__]
+        found = next(
+            (item for item in inner if isinstance(item, BaseException) and id(item) not in seen), None
+        )
+    return str(error)
 
 
 def _failed_to_connect(error: requests.exceptions.RequestException) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ftrackd.api import exception
 from ftrackd.api.event.hub import EventHub, ReconnectPolicy
 from ftrackd.api.session import Session
@@ -16,6 +18,10 @@ class MainSession(Session):
     def __init__(self, server: ServerSettings, hub: HubSettings) -> None:
         if server.url is None or server.api_user is None or server.api_key is None:
             raise MissingServerError("server.url, server.api_user and server.api_key must be set")
+        if not re.fullmatch(r"https?://[^/\s]+.*", server.url):
+            raise MissingServerError(
+                f"server.url is {server.url!r}; it looks like https://studio.ftrackapp.com"
+            )
         self._hub_settings = hub
         super().__init__(
             server_url=server.url,

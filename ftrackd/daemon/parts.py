@@ -10,6 +10,7 @@ import structlog
 
 from ftrackd.api.event.hub import ConnectionState, IncomingEvent, StateChange
 from ftrackd.daemon.bootstrap import bootstrap_of, open_session
+from ftrackd.daemon.errors import DaemonError
 from ftrackd.daemon.hooks import Hooks
 from ftrackd.daemon.lifecycle import Lifecycle, State
 from ftrackd.daemon.metrics import Metrics
@@ -50,8 +51,7 @@ class Parts:
         settings = self.settings
         self.session = open_session(settings.server, settings.hub)
         self._stack.callback(self.session.close)
-        self.journal_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        journal = SqliteJournal(self.journal_path)
+        journal = self._open_journal()
         self._stack.callback(journal.close)
         hub = self.session.event_hub
         self.wiring = Wiring(hub, self.lifecycle, self._hooks, self.tail)
@@ -75,6 +75,16 @@ class Parts:
         self.wiring.host, self.wiring.delivery, self.wiring.relay = self.host, self.delivery, self.relay
         self.metrics = Metrics(self._gauges())
         self._hooks.register(self.metrics, "metrics")
+
+    def _open_journal(self) -> SqliteJournal:
+        try:
+            self.journal_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise DaemonError(
+                f"{self.journal_path.parent}: cannot be made: {error.strerror}; "
+                "set daemon.state_dir or delivery.journal"
+            ) from error
+        return SqliteJournal(self.journal_path)
 
     def _server_access(self) -> ServerAccess:
         server = self.settings.server

@@ -1,0 +1,5 @@
+"""``python -m ftrackd``: the ``ftrackd`` command."""
+
+from ftrackd.cli import main
+
+main()

@@ -1,0 +1,140 @@
+"""Sandbox, hub, engine, plugin and reply, over real sockets and in real processes."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+
+from ftrackd.testing.daemon import DaemonProcess
+from ftrackd.testing.events import discover_data, launch_data
+from ftrackd.testing.sandbox import SandboxProcess
+
+from .conftest import Recording
+
+Run = Callable[..., DaemonProcess]
+
+
+def ask(session: Any, topic: str, data: dict[str, Any], timeout_s: float = 10.0) -> Any:
+    """Publish an event from a second client and return the data of the first reply."""
+    from ftrackd.api.event.base import Event
+
+    replies: list[Any] = []
+    session.event_hub.publish(
+        Event(topic=topic, data=data), on_reply=lambda reply: replies.append(reply["data"])
+    )
+    deadline = time.monotonic() + timeout_s
+    while not replies and time.monotonic() < deadline:
+        session.event_hub.wait(0.05)
+    return replies[0] if replies else None
+
+
+def test_a_change_of_data_reaches_the_plugin(
+    run_daemon: Run, recording: Recording, sandbox_session: Any, task: Any
+) -> None:
+    daemon = run_daemon()
+    task["status"] = sandbox_session.query('Status where name is "In progress"').one()
+    sandbox_session.commit()
+    change = daemon.wait_for(
+        lambda: [
+            line
+            for line in recording.lines()
+            for entity_id, keys in line["changes"]
+            if entity_id == task["id"] and "statusid" in keys
+        ],
+        what="recorded",
+    )
+    assert len(change) == 1
+
+
+def test_an_action_answers_discover_and_launch_of_a_second_client(
+    run_daemon: Run, sandbox_session: Any, task: Any
+) -> None:
+    run_daemon()
+    sandbox_session.event_hub.connect()
+    offered = ask(sandbox_session, "ftrack.action.discover", discover_data([task]))
+    assert offered["items"][0]["actionIdentifier"] == "recorder"
+    assert ask(sandbox_session, "ftrack.action.launch", launch_data("recorder", [task])) == {
+        "success": True,
+        "message": "1 selected",
+    }
+
+
+def test_an_action_that_raises_says_so_with_an_id_that_is_in_the_log(
+    run_daemon: Run, sandbox_session: Any, task: Any
+) -> None:
+    daemon = run_daemon()
+    sandbox_session.event_hub.connect()
+    answer = ask(
+        sandbox_session, "ftrack.action.launch", {**launch_data("recorder", [task]), "explode": True}
+    )
+    assert answer["success"] is False
+    assert "as asked" not in answer["message"], "an artist does not need our internals"
+    error_id = daemon.wait_for(
+        lambda: next(
+            (word.strip(".,()") for word in answer["message"].split() if word.strip(".,()") in daemon.log),
+            None,
+        ),
+        what="the error id in the log",
+    )
+    assert error_id
+    daemon.wait_for(lambda: "as asked" in daemon.log, what="the traceback in the log")
+
+
+def test_a_saved_edit_is_live_within_a_second(
+    run_daemon: Run, recording: Recording, sandbox_session: Any
+) -> None:
+    from ftrackd.api.event.base import Event
+
+    daemon = run_daemon()
+    sandbox_session.event_hub.connect()
+    recording.write_version(2)
+    daemon.wait_for(lambda: daemon.plugin("recorder")["generation"] == 2, what="reloaded")
+    sandbox_session.event_hub.publish(Event("studio.count", data={"number": 1}))
+    daemon.wait_for(lambda: recording.numbers() == [1], what="recorded")
+    assert recording.lines()[-1]["version"] == 2
+
+
+def test_ctrl_c_stops_everything_and_leaves_nothing_running(run_daemon: Run) -> None:
+    daemon = run_daemon()
+    family = psutil.Process(daemon.pid).children(recursive=True)
+    assert family
+    assert daemon.stop(number=signal.SIGINT) == 0
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert not alive, alive
+    assert not (daemon.state_dir / "control.sock").exists()
+
+
+def test_when_the_main_process_is_killed_then_no_plugin_process_is_left(run_daemon: Run) -> None:
+    daemon = run_daemon()
+    family = psutil.Process(daemon.pid).children(recursive=True)
+    daemon.kill()
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive, alive
+
+
+def test_sighup_resets_the_sessions_and_nothing_else(run_daemon: Run, recording: Recording) -> None:
+    daemon = run_daemon()
+    before = daemon.plugin("recorder")["pid"]
+    os.kill(daemon.pid, signal.SIGHUP)
+    daemon.wait_for(lambda: daemon.status()["state"] == "live", what="live")
+    assert daemon.plugin("recorder")["pid"] == before
+
+
+def test_the_secret_is_nowhere_in_what_the_daemon_says(
+    run_daemon: Run, sandbox: SandboxProcess, sandbox_session: Any, task: Any
+) -> None:
+    daemon = run_daemon(options=["--log-level", "debug"])
+    sandbox_session.event_hub.connect()
+    ask(sandbox_session, "ftrack.action.launch", {**launch_data("recorder", [task]), "explode": True})
+    said = (
+        daemon.log
+        + str(daemon.status())
+        + str(daemon.control.get("/plugins"))
+        + daemon.control.get("/metrics")
+    )
+    assert sandbox.api_key not in said
+    commands = [" ".join(p.cmdline()) for p in psutil.Process(daemon.pid).children(recursive=True)]
+    assert not any(sandbox.api_key in command for command in commands)
