@@ -66,7 +66,8 @@ class PopulateMethods(MergeMethods):
 
     def _populate_attribute(self, entity: Entity, name: str, projection: str) -> None:
         """Load the attribute `name` of `entity`, and of those that came with it and lack it too."""
-        if entity._is_created():
+        if not entity._has_identity() or entity._is_created():
+            # There is nothing that the server could be asked for.
             return
         companions = self._companions(entity, name)
         try:

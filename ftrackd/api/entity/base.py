@@ -84,21 +84,19 @@ class Entity(_EntityBase, collections.abc.MutableMapping[str, Any]):
                     relations.append(name)
             elif name in layout.names:
                 values[name] = value
+        values = {name: value for name, value in values.items() if value is not NOT_SET}
+        # Identity is not a change that belongs to a unit of work: every thread must see who this is, and a
+        # rollback must not take it away from whoever keeps the entity in a set.
+        self._row = {name: values[name] for name in layout.primary_key if name in values}
         unit = session._units.current()
-        self._local = {unit.token: {name: value for name, value in values.items() if value is not NOT_SET}}
+        self._local = {unit.token: {name: values[name] for name in values if name not in self._row}}
         unit.changed[id(self)] = self
         if session.record_operations:
-            self._record_creation(unit)
+            unit.operations.push(
+                operation.CreateEntityOperation(self.entity_type, inspection.primary_key(self), values)
+            )
         for name in relations:
             self[name] = data[name]
-
-    def _record_creation(self, unit: UnitOfWork) -> None:
-        assert self._local is not None
-        unit.operations.push(
-            operation.CreateEntityOperation(
-                self.entity_type, inspection.primary_key(self), self._local[unit.token]
-            )
-        )
 
     def _reconstruct(self, data: Mapping[str, Any]) -> None:
         for name, value in data.items():
@@ -207,6 +205,9 @@ class Entity(_EntityBase, collections.abc.MutableMapping[str, Any]):
                     raise KeyError(f"Primary key attribute {name!r} of {self!r} has no value.")
             values.append(value if value.__class__ is str else str(value))
         return tuple(values)
+
+    def _has_identity(self) -> bool:
+        return all(self._stored(name) is not NOT_SET for name in self.primary_key_attributes)
 
     def _map_key(self) -> str | tuple[str, ...]:
         """Return the key of this entity in the identity map."""

@@ -1,0 +1,350 @@
+"""Nobody's commit touches somebody else's changes, and nothing recorded is lost."""
+
+import gc
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ftrackd.api import exception, symbol
+from ftrackd.api.session import Session
+
+from .canned_server import CannedServer, echo, rows
+
+
+def _task(session: Session, server: CannedServer, key: str = "t1") -> Any:
+    server.answer = lambda request: rows("Task", {"id": key, "name": "anim", "description": "old"})
+    task = session.query(f"select name from Task where id is {key}").one()
+    server.answer = echo
+    server.calls.clear()
+    return task
+
+
+def _in_thread(work: Callable[[], None]) -> None:
+    """Run `work` in a thread to its end and raise what it raises."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    if errors:
+        raise errors[0]
+
+
+def test_when_a_unit_is_entered_then_its_changes_are_its_own(session: Session, server: CannedServer) -> None:
+    task = _task(session, server)
+    task["name"] = "script"
+    with session.unit_of_work("lane") as unit:
+        assert task["name"] == "anim"
+        assert session.modified == []
+        task["name"] = "lane"
+        assert unit.pending_count == 1
+        assert unit.describe() == "1 update of Task"
+        session.commit()
+        assert unit.pending_count == 0
+    assert [batch[0]["entity_data"]["name"] for batch in server.calls] == ["lane"]
+    assert task["name"] == "script"
+    assert session.modified == [task]
+    session.commit()
+    assert server.calls[-1][0]["entity_data"]["name"] == "script"
+
+
+def test_when_a_unit_ends_uncommitted_then_its_changes_are_gone(
+    session: Session, server: CannedServer
+) -> None:
+    task = _task(session, server)
+    with session.unit_of_work("lane") as unit:
+        task["name"] = "lost"
+        made = session.create("Task", {"id": "new"})
+        assert unit.describe() == "1 update of Task, 1 creation of Task"
+    assert task["name"] == "anim"
+    assert task._local is None
+    assert session.get("Task", "new") is None
+    assert session.created == []
+    assert made["id"] is not None
+    assert all(batch[0]["action"] == "query" for batch in server.calls)
+
+
+def test_when_a_unit_rolls_back_then_others_keep_their_changes(
+    session: Session, server: CannedServer
+) -> None:
+    task = _task(session, server)
+    task["description"] = "script"
+    with session.unit_of_work("lane") as unit:
+        task["name"] = "lane"
+        unit.rollback()
+        assert (task["name"], unit.pending_count) == ("anim", 0)
+        session.rollback()
+    assert task["description"] == "script"
+
+
+def test_when_units_are_nested_then_the_inner_one_counts(session: Session) -> None:
+    with session.unit_of_work("outer") as outer:
+        session.create("Task")
+        with session.unit_of_work("inner") as inner:
+            session.create("Note")
+            assert session.recorded_operations is inner.operations
+        assert session.recorded_operations is outer.operations
+        assert outer.pending_count == 1
+
+
+def test_when_threads_have_units_then_each_sees_its_own_values(
+    session: Session, server: CannedServer
+) -> None:
+    session.unit_of_work_per_thread = True
+    task = _task(session, server)
+    task["name"] = "main"
+    seen = []
+
+    def work() -> None:
+        seen.append(task["name"])
+        task["name"] = "thread"
+        session.commit()
+        seen.append(task["name"])
+
+    _in_thread(work)
+    assert seen == ["anim", "thread"]
+    assert task["name"] == "main"
+    assert len(session.recorded_operations) == 1
+
+
+def test_when_a_script_uses_threads_then_they_share_one_unit(session: Session, server: CannedServer) -> None:
+    """As it always was: a script's threads record into one stack that anybody commits."""
+    task = _task(session, server)
+    _in_thread(lambda: task.__setitem__("name", "thread"))
+    assert task["name"] == "thread"
+    session.commit()
+    assert server.calls[-1][0]["entity_data"]["name"] == "thread"
+
+
+def test_when_a_thread_ends_with_changes_then_they_are_reported_and_gone(
+    session: Session, server: CannedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    session.unit_of_work_per_thread = True
+    task = _task(session, server)
+    with caplog.at_level(logging.WARNING, logger="ftrack_api"):
+        _in_thread(lambda: task.__setitem__("name", "thread"))
+        gc.collect()
+    assert "Dropped uncommitted changes" in caplog.text
+    assert "1 update of Task" in caplog.text
+    assert task._local is None
+
+
+def test_when_settings_are_changed_in_a_thread_then_no_other_thread_inherits_them(session: Session) -> None:
+    """Thread identifiers are used again; a new thread must not get a dead one's settings."""
+
+    def switch_off() -> None:
+        session.record_operations = False
+        session.auto_populate = False
+
+    found = []
+    for _ in range(20):
+        _in_thread(switch_off)
+        _in_thread(lambda: found.append((session.record_operations, session.auto_populate)))
+    assert set(found) == {(True, True)}
+
+
+class _Pause:
+    """Holds the server's answer to changes until a test lets it go."""
+
+    def __init__(self, server: CannedServer) -> None:
+        self.arrived = threading.Event()
+        self.go = threading.Event()
+        server.answer = self._answer
+
+    def _answer(self, request: dict[str, Any]) -> Any:
+        if request["action"] != "query":
+            self.arrived.set()
+            assert self.go.wait(20)
+        return echo(request)
+
+
+def test_when_changes_are_recorded_during_a_commit_then_they_wait_for_the_next(
+    session: Session, server: CannedServer
+) -> None:
+    """The official client wipes them: nothing is sent and nothing raised."""
+    task = _task(session, server)
+    pause = _Pause(server)
+    task["name"] = "first"
+    committing = threading.Thread(target=session.commit)
+    committing.start()
+    assert pause.arrived.wait(20)
+    task["description"] = "meanwhile"
+    task["name"] = "second"
+    pause.go.set()
+    committing.join(20)
+    assert (task["name"], task["description"]) == ("second", "meanwhile")
+    assert session.modified == [task]
+    assert len(session.recorded_operations) == 2
+    session.commit()
+    sent = [batch[0]["entity_data"] for batch in server.calls]
+    assert [data.get("name") for data in sent] == ["first", "second"]
+    assert sent[1]["description"] == "meanwhile"
+
+
+def test_when_a_collection_changes_during_a_commit_then_the_change_waits(
+    session: Session, server: CannedServer
+) -> None:
+    task = session.create("Task", {"name": "x"})
+    first = session.create("Scope", {"name": "a"})
+    task["scopes"].append(first)
+    pause = _Pause(server)
+    committing = threading.Thread(target=session.commit)
+    committing.start()
+    assert pause.arrived.wait(20)
+    second = session.create("Scope", {"name": "b"})
+    task["scopes"].append(second)
+    pause.go.set()
+    committing.join(20)
+    assert list(task["scopes"]) == [first, second]
+    session.commit()
+    assert [scope["id"] for scope in server.calls[-1][-1]["entity_data"]["scopes"]] == [
+        first["id"],
+        second["id"],
+    ]
+
+
+def test_when_many_threads_use_one_session_then_every_operation_is_sent_exactly_once(
+    session: Session, server: CannedServer
+) -> None:
+    threads, rounds = 6, 25
+    names = [f"{number}-{turn}" for number in range(threads) for turn in range(rounds)]
+
+    def work(number: int) -> None:
+        for turn in range(rounds):
+            session.create("Task", {"name": f"{number}-{turn}"})
+            if turn % 3 == number % 3:
+                session.commit()
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    session.commit()
+    sent = Counter(request["entity_data"]["name"] for batch in server.calls for request in batch)
+    assert sent == Counter(names)
+    assert len(session.recorded_operations) == 0
+    assert session.created == []
+
+
+def test_when_some_commits_fail_then_still_every_operation_is_sent_once(
+    session: Session, server: CannedServer
+) -> None:
+    accepted: Counter[str] = Counter()
+    refusals = iter([True, False] * 1000)
+    guard = threading.Lock()
+
+    def answer(request: dict[str, Any]) -> Any:
+        with guard:
+            if next(refusals):
+                return {"exception": "ValidationError", "content": "not now", "error_code": None}
+            accepted[request["entity_data"]["name"]] += 1
+        return echo(request)
+
+    # One request for each batch, so that the refusal of a part is the refusal of the whole.
+    server.answer = answer
+
+    def work(number: int) -> None:
+        with session.unit_of_work(f"lane {number}"):
+            for turn in range(20):
+                session.create("Task", {"name": f"{number}-{turn}"})
+                while len(session.recorded_operations):
+                    try:
+                        session.commit()
+                    except exception.ServerError:
+                        continue
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert accepted == Counter(f"{number}-{turn}" for number in range(4) for turn in range(20))
+
+
+def test_when_the_server_refuses_then_everything_stays_for_the_caller(
+    session: Session, server: CannedServer
+) -> None:
+    task = _task(session, server)
+    made = session.create("Task", {"name": "new"})
+    task["name"] = "changed"
+    server.answer = lambda request: {"exception": "ValidationError", "content": "no", "error_code": "bad"}
+    with pytest.raises(exception.ServerError):
+        session.commit()
+    assert (session.created, session.modified) == ([made], [task])
+    assert (made["name"], task["name"]) == ("new", "changed")
+    session.rollback()
+    assert task["name"] == "anim"
+    assert (session.created, session.modified) == ([], [])
+    server.answer = echo
+    assert made["name"] is symbol.NOT_SET
+    assert {made: 1}[made] == 1
+    server.calls.clear()
+    session.commit()
+    assert server.calls == []
+
+
+def test_when_nothing_remains_to_send_then_nothing_stays_recorded(
+    session: Session, server: CannedServer
+) -> None:
+    """The official client keeps such operations for ever."""
+    made = session.create("Task", {"id": "new"})
+    session.delete(made)
+    task = _task(session, server)
+    del task["name"]
+    session.commit()
+    assert server.calls == []
+    assert len(session.recorded_operations) == 0
+    assert session.deleted == []
+    assert session.get("Task", "new") is None
+
+
+def test_when_operations_are_pushed_by_hand_then_commit_sends_them(
+    session: Session, server: CannedServer
+) -> None:
+    from ftrackd.api import operation
+
+    key = {"configuration_id": "c1", "entity_id": "t1"}
+    session.recorded_operations.push(
+        operation.UpdateEntityOperation("ContextCustomAttributeValue", key, "value", symbol.NOT_SET, 7)
+    )
+    session.commit()
+    assert server.calls == [
+        [
+            {
+                "action": "update",
+                "entity_type": "ContextCustomAttributeValue",
+                "entity_key": ["c1", "t1"],
+                "entity_data": {"__entity_type__": "ContextCustomAttributeValue", "value": 7},
+            }
+        ]
+    ]
+
+
+def test_when_one_entity_of_thousands_changes_then_only_it_is_touched(
+    session: Session, server: CannedServer
+) -> None:
+    """The cost of a commit does not depend on how much is cached."""
+    server.answer = lambda request: rows("Task", *({"id": f"t{n}", "name": "x"} for n in range(500)))
+    tasks = session.query("select name from Task").all()
+    touched = []
+    server.answer = echo
+    original = type(tasks[0])._drop_unit
+    try:
+        type(tasks[0])._drop_unit = lambda self, token: (touched.append(self), original(self, token))[1]
+        tasks[7]["name"] = "y"
+        session.commit()
+    finally:
+        del type(tasks[0])._drop_unit
+    assert touched == [tasks[7]]
