@@ -112,7 +112,7 @@ class Relay:
         status: OutcomeStatus = "timed_out" if is_culprit else "died"
         group.count(flight.plugin, status)
         error_id = uuid.uuid4().hex[:8]
-        stack = process.exit.stack if process.exit is not None else ""
+        stack = (process.exit.stack if process.exit else "") or group.stacks.get(flight.plugin, "")
         if flight.began_at is None:
             text = f"its process ended before it could begin: {reason}"
         else:

@@ -16,7 +16,7 @@ from ftrackd.settings import HostingSettings, PluginSettings
 TICK_S: Final = 0.25
 HEARTBEAT_S: Final = 5.0
 _SILENCE_S: Final = 3 * HEARTBEAT_S
-_MEMORY_S: Final = 1.0
+_MEMORY_S: Final = 2.0
 # Time for a stack to be written before the process is ended.
 _STACK_WAIT_S: Final = 0.3
 _FINISH_GRACE_S: Final = 10.0
@@ -75,7 +75,7 @@ class Supervision:
                 self._check_flights(group, process, now)
                 if is_heartbeat:
                     self._check_heartbeat(group, process, now)
-                if is_memory and (is_heartbeat or process.flights):
+                if is_memory:
                     self._check_memory(group, process)
 
     def limit(self, plugin: str, name: str) -> float:
@@ -88,7 +88,6 @@ class Supervision:
         """Take the stacks of a process that must go, then end it."""
         if process.kill_at is None:
             process.end_reason = reason
-            process.take_stack()
             self._control.signal(process, signal.SIGUSR1)
             process.kill_at = self._clock() + _STACK_WAIT_S
 
@@ -121,8 +120,9 @@ class Supervision:
                 process.take_stack()
                 self._control.signal(process, signal.SIGUSR1)
                 process.stack_due = (now + _STACK_WAIT_S, flight)
-        if process.stack_due is not None and now >= process.stack_due[0]:
-            self._report_slow(group, process, process.stack_due[1])
+        due = process.stack_due
+        if due is not None and now >= due[0] and (process.has_stack() or now >= due[0] + HEARTBEAT_S):
+            self._report_slow(group, process, due[1])
             process.stack_due = None
 
     def _report_slow(self, group: PluginGroup, process: HostedProcess, flight: Flight) -> None:

@@ -34,6 +34,7 @@ SIGNAL: Final = 3
 HANDED_OVER: Final = 3  # link, output, diagnostics
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
+_PR_SET_CHILD_SUBREAPER: Final = 36
 
 # What plugins use most besides the client library. Imported before the first fork, all of them share it.
 _WARM: Final = (
@@ -97,6 +98,7 @@ class Template:
         # Ctrl-C in a terminal reaches the whole foreground group; the main process decides what ends.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _adopt_orphans()
         self._send("ready", {"pid": os.getpid()})
         with selectors.DefaultSelector() as selector:
             selector.register(self._control, selectors.EVENT_READ, self._obey)
@@ -163,11 +165,12 @@ class Template:
         # Woken without a signal is possible; looking for ended children does no harm.
         with contextlib.suppress(BlockingIOError):
             self._wakeup_read.recv(4096)
-        for pid in list(self._children):
-            if _has_ended(pid):
+        while (pid := _ended_child()) is not None:
+            if pid in self._children:
                 # While it is a zombie its group cannot be anybody else's: end what it left behind.
                 _kill_group(pid)
-                _, status = os.waitpid(pid, 0)
+            _, status = os.waitpid(pid, 0)
+            if pid in self._children:
                 self._children.discard(pid)
                 self._send("exited", {"pid": pid, "code": os.waitstatus_to_exitcode(status)})
         return True
@@ -180,8 +183,13 @@ class Template:
             return
 
 
-def _has_ended(pid: int) -> bool:
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+def _ended_child() -> int | None:
+    """Return a child that has ended and is not reaped, or an orphan that a plugin left to us."""
+    try:
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return ended.si_pid if ended is not None else None
 
 
 def _kill_group(pid: int) -> None:
@@ -190,6 +198,12 @@ def _kill_group(pid: int) -> None:
     except (ProcessLookupError, PermissionError):
         # Nobody left in the group (macOS answers with a permission error for zombies).
         return
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of what plugin processes leave behind, so that no zombies stay (Linux)."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _die_with_parent() -> None:
