@@ -127,6 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(
             "--heartbeat lies above 0 and up to 10 seconds: clients reconnect after 15 seconds of silence."
         )
+    if not 0 <= options.port <= 65535:
+        parser.error(f"--port lies between 0 and 65535, {options.port} does not.")
     keys = _keys(parser, options)
     logging.basicConfig(
         level=options.log_level.upper(),

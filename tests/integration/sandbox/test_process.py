@@ -1,0 +1,154 @@
+"""The sandbox as a process: start, end, options."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ftrackd.testing.sandbox import SandboxProcess, SandboxProcessError
+
+from .conftest import RawHub, create, new_id, query
+
+
+def run(*options, **variables):
+    """Return the finished process of the command line."""
+    return subprocess.run(
+        [sys.executable, "-m", "ftrackd.sandbox", *options],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, **variables},
+    )
+
+
+def test_when_started_then_prints_what_clients_need_then_ready():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ftrackd.sandbox", "--port", "0", "--seed", "none", "--api-key", "given"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        lines = [process.stdout.readline().strip() for _ in range(4)]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(5) == 0
+    assert re.fullmatch(r"FTRACK_SERVER=http://127\.0\.0\.1:\d+", lines[0])
+    assert lines[1:3] == ["FTRACK_API_USER=demo", "FTRACK_API_KEY=given"]
+    assert lines[3].startswith("sandbox ready")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_when_signalled_with_clients_connected_then_ends_at_once_with_0(number):
+    process = SandboxProcess(seed="none")
+    process.start()
+    hubs = [RawHub(process) for _ in range(3)]
+    process.call({"action": "query_schemas"})
+    process.fault("freeze_sockets", user="nobody")
+    started = time.monotonic()
+    os.kill(process.pid, number)
+    with pytest.raises(OSError):
+        while True:
+            socket.create_connection(("127.0.0.1", int(process.url.rpartition(":")[2])), 1).close()
+            assert time.monotonic() - started < 5
+    assert process.stop() == 0
+    for hub in hubs:
+        hub.close()
+
+
+def test_when_sockets_are_frozen_then_the_end_does_not_wait_for_them():
+    process = SandboxProcess(seed="none")
+    process.start()
+    hub = RawHub(process)
+    process.fault("freeze_sockets")
+    started = time.monotonic()
+    assert process.stop() == 0
+    assert time.monotonic() - started < 4
+    hub.close()
+
+
+def test_when_database_is_a_file_then_rows_keys_and_bytes_survive_sigkill(tmp_path):
+    database = f"sqlite:///{tmp_path}/studio.db"
+    process = SandboxProcess(seed="minimal", database=database)
+    with process:
+        address = process.url
+        name = f"type {new_id()}"
+        process.call(create("Type", {"name": name}))
+        user = process.call(create("User", {"username": "keeper"}))[0]["data"]["id"]
+        reset = {"action": "reset_remote", "reset_type": "api_key", "entity_type": "User", "entity_key": user}
+        key = process.call(reset)[0]["data"]["api_key"]
+        process.restart(kill=True)
+        assert process.url == address
+        assert process.call(query(f'Type where name is "{name}"'))[0]["data"]
+        process.api_user, process.api_key = "keeper", key
+        assert process.call({"action": "query_server_information"})
+    assert key.encode() not in (tmp_path / "studio.db").read_bytes()
+
+
+def test_when_port_is_taken_then_says_so_and_what_to_do():
+    with SandboxProcess(seed="none") as process:
+        done = run("--port", process.url.rpartition(":")[2])
+    assert done.returncode == 1
+    assert "--port 0" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--seed", "nonsense"], 2, "demo"),
+        (["--heartbeat", "20"], 2, "15 seconds"),
+        (["--also", "nobody"], 2, "USER:KEY"),
+        (["--database", "nonsense"], 1, "sqlite"),
+        (["--database", "sqlite:////no/such/folder/a.db"], 1, "/no/such/folder"),
+        (["--fault", "{"], 1, "JSON"),
+        (["--fault", '{"fault": "nonsense"}'], 1, "drop_sockets"),
+        (["--port", "99999"], 2, "99999"),
+        (["--host", "256.0.0.1"], 1, "256.0.0.1"),
+    ],
+)
+def test_when_an_option_is_wrong_then_one_line_says_so(options, code, words):
+    done = run(*options, *(["--port", "0"] if "--port" not in options else []))
+    assert done.returncode == code
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_when_not_on_loopback_then_warned():
+    process = SandboxProcess(seed="none", options=["--host", "0.0.0.0"])
+    with process:
+        assert "other machines can reach it" in process.log
+
+
+def test_help_tells_of_output_databases_and_faults():
+    done = run("--help")
+    assert done.returncode == 0
+    for words in (
+        "FTRACK_SERVER",
+        "sandbox ready",
+        "sqlite:///",
+        "postgresql://",
+        "fail_requests",
+        "SIGTERM",
+    ):
+        assert words in done.stdout
+
+
+def test_when_log_is_verbose_then_no_secret_is_in_it():
+    with SandboxProcess(seed="none", options=["--log-level", "debug"]) as process:
+        process.call({"action": "query_server_information"})
+        hub = RawHub(process)
+        hub.publish({"topic": "a"})
+        hub.close()
+        with pytest.raises(SandboxProcessError):
+            process.call({"action": "nonsense"})
+        assert "nonsense" in process.log
+        assert process.api_key not in process.log
+
+
+def test_when_process_does_not_start_then_the_error_holds_its_words():
+    with pytest.raises(SandboxProcessError, match="nonsense"):
+        SandboxProcess(seed="nonsense").start()
