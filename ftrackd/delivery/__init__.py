@@ -4,6 +4,7 @@ An event that was received is an event that is handled: see ``docs/delivery.md``
 how it is kept.
 """
 
+from ftrackd.delivery.catch_up import CatchUp, CatchUpReport
 from ftrackd.delivery.classification import Classification, Lane
 from ftrackd.delivery.engine import Delivery
 from ftrackd.delivery.journal import (
@@ -21,6 +22,8 @@ from ftrackd.delivery.ports import DeliveryListener, Ended, Handover, Health, Ou
 from ftrackd.delivery.sqlite_journal import SqliteJournal
 
 __all__ = [
+    "CatchUp",
+    "CatchUpReport",
     "Classification",
     "DeadLetter",
     "Delivery",

@@ -328,16 +328,24 @@ class SqliteTransaction:
                 self._insert(seq, NewDelivery(plugin, decode_keys(keys)), replayed=1)
         return [Replayed(plugin, event_id, topic, at) for _, event_id, topic, at, plugin, _ in rows]
 
-    def prune(self, older_than: float, dead_older_than: float, size_limit_bytes: int, limit: int) -> Pruned:
+    def prune(
+        self, older_than: float, dead_older_than: float, size_limit_bytes: int, limit: int, keep_since: float
+    ) -> Pruned:
         """Remove up to ``limit`` of the oldest events without an unfinished delivery."""
         over = content_size_bytes(self._connection) > size_limit_bytes
         rows = self._connection.execute(
             """SELECT seq FROM event
-               WHERE (:over OR received_at < :older_than)
+               WHERE (:over OR received_at < :older_than) AND received_at < :keep_since
                  AND NOT EXISTS (SELECT 1 FROM delivery WHERE event_seq = seq AND (
                      state < 4 OR (state = 4 AND received_at >= :dead_older_than)))
                ORDER BY seq LIMIT :limit""",
-            {"over": over, "older_than": older_than, "dead_older_than": dead_older_than, "limit": limit},
+            {
+                "over": over,
+                "older_than": older_than,
+                "dead_older_than": dead_older_than,
+                "keep_since": keep_since,
+                "limit": limit,
+            },
         ).fetchall()
         deliveries = dead = 0
         for (seq,) in rows:

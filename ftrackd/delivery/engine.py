@@ -97,6 +97,36 @@ class Delivery:
             self._writer.receive(self._dispatcher.plan(raw, event, recipients, replayed=replayed))
         return lane
 
+    def hold(self, topic: str) -> None:
+        """Keep live events of a topic back, in memory, until :meth:`release`."""
+        self._writer.hold(topic)
+
+    def held(self) -> list[bytes]:
+        """The live events that are kept back, as JSON bytes."""
+        return self._writer.held()
+
+    def held_overflowed(self) -> bool:
+        """Whether more came than can be kept back since this was last asked; they were dropped, all of
+        them.
+        """
+        return self._writer.held_overflowed()
+
+    def release(self) -> None:
+        """Let the events go that were kept back."""
+        self._writer.release()
+
+    def flush(self) -> None:
+        """Wait until everything that was received before is on disk.
+
+        Raises:
+            JournalError: when the journal does not take it within half a minute.
+        """
+        self._writer.perform(lambda _: None)
+
+    def remember(self, name: str, value: str) -> None:
+        """Keep a small text in the journal, to be had from ``journal.recall``."""
+        self._writer.perform(lambda transaction: transaction.remember(name, value))
+
     def plugin_ready(self, plugin: str, concurrency: int) -> None:
         """A plugin has registered and takes deliveries, so many events at a time; also after each reload."""
         self._interactive.plugin_ready(plugin)
@@ -149,6 +179,11 @@ class Delivery:
     def health(self) -> Health:
         """Whether durable events are safe."""
         return self._writer.health
+
+    @property
+    def stalled_s(self) -> float:
+        """Seconds since the thread that writes last turned its loop; it does at least every two seconds."""
+        return self._writer.stalled_s
 
     @property
     def running(self) -> int:

@@ -229,12 +229,15 @@ class JournalTransaction(Protocol):
     def replay(self, what: Replay, limit: int, dry_run: bool) -> list[Replayed]:
         """Make new deliveries, marked replayed, of stored events; with ``dry_run`` only say which."""
 
-    def prune(self, older_than: float, dead_older_than: float, size_limit_bytes: int, limit: int) -> Pruned:
+    def prune(
+        self, older_than: float, dead_older_than: float, size_limit_bytes: int, limit: int, keep_since: float
+    ) -> Pruned:
         """Remove up to ``limit`` of the oldest events without an unfinished delivery.
 
         They go when received before ``older_than`` (seconds since 1970), or earlier while the journal is
         over its size. One with a dead letter goes only when received before ``dead_older_than``; one with a
-        held dead letter stays.
+        held dead letter stays, and so does
+        whatever was received after ``keep_since``: its id is needed to know it again.
         """
 
     def remember(self, name: str, value: str) -> None:
@@ -262,6 +265,9 @@ class Journal(Protocol):
 
     def seen(self, event_id: str) -> bool:
         """Whether this event is stored."""
+
+    def payloads(self, topic: str, since: float) -> list[bytes]:
+        """The stored events of a topic that were received since then (seconds since 1970), oldest first."""
 
     def stats(self) -> JournalStats:
         """Counts over the whole journal."""

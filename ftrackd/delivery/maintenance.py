@@ -16,6 +16,7 @@ _log = structlog.stdlib.get_logger("ftrackd.delivery")
 _PRUNE_EVERY_S: Final = 60.0
 _PRUNE_AT_ONCE: Final = 500
 _PRUNE_AGAIN_S: Final = 0.05
+_KEPT_S: Final = 900.0  # an event may come a second time, by another way, for about so long
 _DAY_S: Final = 86_400.0
 
 
@@ -58,6 +59,7 @@ class Maintenance:
             dead_older_than=now - self._settings.dead_letter_days * _DAY_S,
             size_limit_bytes=self._settings.size_limit_mb * 1024 * 1024,
             limit=_PRUNE_AT_ONCE,
+            keep_since=now - max(_KEPT_S, 10 * self._settings.catch_up_overlap_s),
         )
         if pruned.dead:
             _log.warning("old dead letters removed", count=pruned.dead)

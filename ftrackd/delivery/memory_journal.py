@@ -127,6 +127,12 @@ class MemoryJournal:
                 )
             return _dead_letter(row)
 
+    def payloads(self, topic: str, since: float) -> list[bytes]:
+        """The stored events of a topic that were received since then, oldest first."""
+        with self._lock:
+            events = self._content.events.values()
+            return [e.stored.payload for e in events if e.stored.topic == topic and e.received_at >= since]
+
     def stats(self) -> JournalStats:
         """Counts over the whole journal."""
         with self._lock:
@@ -325,7 +331,9 @@ class MemoryTransaction:
             for row in rows
         ]
 
-    def prune(self, older_than: float, dead_older_than: float, size_limit_bytes: int, limit: int) -> Pruned:
+    def prune(
+        self, older_than: float, dead_older_than: float, size_limit_bytes: int, limit: int, keep_since: float
+    ) -> Pruned:
         """Remove up to ``limit`` of the oldest events without an unfinished delivery."""
         content = self._content
         over = sum(len(event.stored.payload) for event in content.events.values()) > size_limit_bytes
@@ -338,7 +346,9 @@ class MemoryTransaction:
         gone = [
             event
             for event in content.events.values()
-            if event.seq not in kept and (over or event.received_at < older_than)
+            if event.seq not in kept
+            and event.received_at < keep_since
+            and (over or event.received_at < older_than)
         ][:limit]
         numbers = {event.seq for event in gone}
         rows = [row for row in content.rows.values() if row.event.seq in numbers]

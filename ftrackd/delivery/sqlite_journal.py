@@ -133,6 +133,13 @@ class SqliteJournal:
             )
         return _dead_letter(rows[0])
 
+    def payloads(self, topic: str, since: float) -> list[bytes]:
+        """The stored events of a topic that were received since then, oldest first."""
+        rows = self._read(
+            "SELECT payload FROM event WHERE received_at >= ? AND topic = ? ORDER BY seq", (since, topic)
+        )
+        return [row[0] for row in rows if isinstance(row[0], bytes)]
+
     def stats(self) -> JournalStats:
         """Counts over the whole journal."""
         counts: dict[str, dict[int, int]] = {}

@@ -82,6 +82,10 @@ class Writer:
         self._condition = threading.Condition()  # guards everything down to _health
         self._intakes: deque[Intake] = deque()
         self._requests: deque[_Request] = deque()
+        self._held_topic: str | None = None
+        self._held: deque[Intake] = deque()
+        self._held_overflowed = False
+        self._turned_at = time.monotonic()
         self._awake = True
         self._stopping = False
         self._busy = False
@@ -111,6 +115,9 @@ class Writer:
         """Take an event in; False when it had to be dropped because too many wait already."""
         failpoint("intake.received")
         with self._condition:
+            if intake.event.topic == self._held_topic and not intake.event.replayed:
+                self._hold(intake)
+                return True
             if len(self._intakes) < self._settings.intake_limit:
                 self._intakes.append(intake)
                 self._awake = True
@@ -121,6 +128,44 @@ class Writer:
         _log.error("event dropped, too many wait for the journal", event_id=intake.event.id, lost=health.lost)
         notify(self._listener.health_changed, health)
         return False
+
+    def _hold(self, intake: Intake) -> None:
+        if len(self._held) >= self._settings.intake_limit:
+            # They can be had from where the older ones are being read; a part of them would be out of order.
+            self._held.clear()
+            self._held_overflowed = True
+        else:
+            self._held.append(intake)
+
+    def hold(self, topic: str) -> None:
+        """Keep live events of a topic back until :meth:`release`."""
+        with self._condition:
+            self._held_topic = topic
+
+    def held(self) -> list[bytes]:
+        """The live events that are kept back."""
+        with self._condition:
+            return [intake.event.payload for intake in self._held]
+
+    def held_overflowed(self) -> bool:
+        """Whether more came than can be kept back since this was last asked; all of them were dropped."""
+        with self._condition:
+            overflowed, self._held_overflowed = self._held_overflowed, False
+            return overflowed
+
+    def release(self) -> None:
+        """Let the events go that were kept back, behind everything that was received before."""
+        with self._condition:
+            self._held_topic = None
+            self._intakes.extend(self._held)
+            self._held.clear()
+            self._awake = True
+            self._condition.notify()
+
+    @property
+    def stalled_s(self) -> float:
+        """Seconds since the loop was last turned."""
+        return time.monotonic() - self._turned_at
 
     def perform(self, work: Callable[[JournalTransaction], _T], timeout_s: float = 30.0) -> _T:
         """Do something in a transaction and return what it returns once that is committed.
@@ -166,7 +211,7 @@ class Writer:
 
     def _wait(self) -> bool:
         """Wait for something to do; False when it is time to end."""
-        now = time.monotonic()
+        now = self._turned_at = time.monotonic()
         wake_at = min(
             self._maintenance.next_at,
             self._dispatcher.next_wake() or now + _LONGEST_WAIT_S,
@@ -202,10 +247,13 @@ class Writer:
             intakes = list(islice(self._intakes, _INTAKES_AT_ONCE))
             for _ in intakes:
                 self._intakes.popleft()
-            requests = list(self._requests)
-            self._requests.clear()
+            requests: list[_Request] = []
             if self._intakes:
                 self._awake = True
+            else:
+                # Only now, so that a request finds everything that was received before it.
+                requests = list(self._requests)
+                self._requests.clear()
         return _Batch(self._dispatcher.take_settlements(), intakes, requests)
 
     def _put_back(self, batch: _Batch) -> None:

@@ -394,7 +394,7 @@ def test_when_pruned_then_only_old_events_without_open_deliveries_go(journal, ti
     for claimed in claim(journal, plugin="r"):
         settle(journal, "close", claimed)
     with journal.transaction() as transaction:
-        pruned = transaction.prune(time.wall() - 50, 0.0, FAR, 100)
+        pruned = transaction.prune(time.wall() - 50, 0.0, FAR, 100, FAR)
     assert (pruned.events, pruned.deliveries, pruned.dead, pruned.more) == (2, 2, 0, False)
     assert [journal.seen(f"e{number}") for number in (1, 2, 3, 4)] == [False, True, False, True]
     assert ids(claim(journal, plugin="q")) == ["e2"]
@@ -406,7 +406,7 @@ def test_when_pruned_for_its_size_then_the_oldest_go_first_and_open_ones_stay(jo
     for claimed in claim(journal):
         settle(journal, "close", claimed)
     with journal.transaction() as transaction:
-        pruned = transaction.prune(0.0, 0.0, 0, 4)
+        pruned = transaction.prune(0.0, 0.0, 0, 4, FAR)
     assert (pruned.events, pruned.more) == (4, True)
     assert [journal.seen(f"e{number}") for number in range(7)] == [
         True,
@@ -425,8 +425,8 @@ def test_when_pruned_then_dead_letters_stay_for_their_own_time(journal, time, ho
     settle(journal, "park", only(claim(journal)), "x", None, hold)
     time.advance(100)
     with journal.transaction() as transaction:
-        assert transaction.prune(time.wall(), time.wall() - 200, 0, 100).events == 0
-        pruned = transaction.prune(time.wall(), time.wall(), 0, 100)
+        assert transaction.prune(time.wall(), time.wall() - 200, 0, 100, FAR).events == 0
+        pruned = transaction.prune(time.wall(), time.wall(), 0, 100, FAR)
     assert (pruned.events, pruned.dead) == ((0, 0) if hold else (1, 1))
 
 

@@ -219,7 +219,7 @@ class JournalMachine(RuleBasedStateMachine):
             event for (_, event), row in self.expected.items() if row["state"] not in ("closed", "parked")
         }
         with self.transaction() as transaction:
-            transaction.prune(self.time.wall() + 1, self.time.wall() - 10**6, 0, 3)
+            transaction.prune(self.time.wall() + 1, self.time.wall() - 10**6, 0, 3, 10.0**12)
         assert all(self.engine.journal.seen(event) for event in open_events)
         parked = {event for (_, event), row in self.expected.items() if row["state"] == "parked"}
         assert all(self.engine.journal.seen(event) for event in parked)
