@@ -111,6 +111,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="a fault that is active from the start; may be repeated",
     )
     parser.add_argument(
+        "--follow-stdin",
+        action="store_true",
+        help="end when standard input is closed, so that a program that started it leaves nothing behind",
+    )
+    parser.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
         default="warning",
@@ -222,9 +227,12 @@ def run(
 
     def announce() -> None:
         hub.start()
+        if options.follow_stdin:
+            server.stop_at_end_of(sys.stdin.fileno())
         _announce(options, keys, listener)
 
-    Server(Application(services), on_started=announce, on_stopping=hub.stop).run(sockets=[listener])
+    server = Server(Application(services), on_started=announce, on_stopping=hub.stop)
+    server.run(sockets=[listener])
 
 
 def _demo_file(component_id: str) -> bytes | None:

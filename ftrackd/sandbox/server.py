@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import Callable, Generator
@@ -73,6 +74,17 @@ class Server(uvicorn.Server):
         self.force_exit = self.should_exit
         self._on_stopping()
         self.should_exit = True
+
+    def stop_at_end_of(self, descriptor: int) -> None:
+        """End :meth:`run` when the pipe *descriptor* is closed at its other end; what arrives is ignored."""
+        loop = asyncio.get_running_loop()
+
+        def look() -> None:
+            if not os.read(descriptor, 4096):
+                loop.remove_reader(descriptor)
+                self.stop()
+
+        loop.add_reader(descriptor, look)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -29,7 +29,7 @@ class SandboxProcessError(FtrackdError):
 
 
 class SandboxProcess:
-    """A sandbox in a process of its own, on a free port of the loopback interface.
+    """A sandbox in a process of its own, on a free port of the loopback interface; it ends with its parent.
 
     A context manager; :meth:`start` and :meth:`stop` do the same by hand. ``url``, ``api_user`` and
     ``api_key`` are what a client needs. Without a *database* rows are in memory and a :meth:`restart`
@@ -97,7 +97,7 @@ class SandboxProcess:
         if self._process is not None:
             raise SandboxProcessError("The sandbox runs already.")
         command = [sys.executable, "-m", "ftrackd.sandbox", "--port", str(self._port)]
-        command += ["--seed", self._seed, "--user", self.api_user]
+        command += ["--seed", self._seed, "--user", self.api_user, "--follow-stdin"]
         if self._database is not None:
             command += ["--database", self._database]
         if self._log is not None:
@@ -107,9 +107,10 @@ class SandboxProcess:
             command + self._options,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # a Ctrl-C is for us; the sandbox ends when we say so
+            # Ctrl+C in the terminal is for the parent, which ends this process in its own time.
+            start_new_session=True,
             env={**os.environ, "FTRACKD_SANDBOX_API_KEY": self.api_key},
         )
         try:
@@ -237,6 +238,8 @@ class SandboxProcess:
         return self._process
 
     def _release(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
         if self._reader is not None:
             self._reader.join(STOP_TIMEOUT_S)
         self._reader = None

@@ -12,7 +12,7 @@ import pytest
 
 from ftrackd.testing.sandbox import SandboxProcess, SandboxProcessError
 
-from .conftest import RawHub, create, new_id, query
+from .conftest import RawHub, create, new_id, query, wait_for
 
 
 def run(*options, **variables):
@@ -152,3 +152,24 @@ def test_when_log_is_verbose_then_no_secret_is_in_it():
 def test_when_process_does_not_start_then_the_error_holds_its_words():
     with pytest.raises(SandboxProcessError, match="nonsense"):
         SandboxProcess(seed="nonsense").start()
+
+
+def test_when_the_parent_is_killed_then_the_sandbox_ends_too():
+    script = (
+        "import time\nfrom ftrackd.testing.sandbox import SandboxProcess\n"
+        "process = SandboxProcess(seed='none')\nprocess.start()\n"
+        "print(process.pid, flush=True)\ntime.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    with parent:
+        pid = int(parent.stdout.readline())
+        parent.kill()
+
+    def is_gone():
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                return file.read().rpartition(")")[2].split()[0] == "Z"
+        except FileNotFoundError:
+            return True
+
+    wait_for(is_gone, "the sandbox to end")
