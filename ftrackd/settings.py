@@ -50,8 +50,15 @@ class HubSettings(Section):
         0.5, gt=0, description="First delay between attempts; it doubles, with jitter."
     )
     reconnect_delay_cap_s: float = Field(60.0, gt=0, description="Longest delay between attempts.")
+    silence_limit_s: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds of silence after which the connection is replaced. Unset: as negotiated.",
+    )
     queue_limit: int = Field(
-        10_000, ge=100, description="Events that wait for the daemon before the hub pushes back."
+        10_000,
+        ge=100,
+        description="What plugins publish waits in this number while disconnected; more is refused.",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ftrackd.api import exception
-from ftrackd.api.event.hub import EventHub, ReconnectPolicy
+from ftrackd.api.event.hub import EventHub, HubLimits, ReconnectPolicy
 from ftrackd.api.session import Session
 from ftrackd.daemon.errors import CredentialsRefusedError, MissingServerError, ServerUnreachableError
 from ftrackd.hosting import Bootstrap
@@ -37,7 +37,10 @@ class MainSession(Session):
             first_delay_s=settings.reconnect_delay_s,
             delay_cap_s=settings.reconnect_delay_cap_s,
         )
-        return EventHub(self.server_url, self.api_user, self.api_key, reconnect=policy)
+        limits = HubLimits(
+            heartbeat_timeout_s=settings.silence_limit_s, outgoing_packets=settings.queue_limit
+        )
+        return EventHub(self.server_url, self.api_user, self.api_key, reconnect=policy, limits=limits)
 
 
 def open_session(server: ServerSettings, hub: HubSettings) -> MainSession:

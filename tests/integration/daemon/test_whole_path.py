@@ -11,8 +11,7 @@ import psutil
 from ftrackd.testing.daemon import DaemonProcess
 from ftrackd.testing.events import discover_data, launch_data
 from ftrackd.testing.sandbox import SandboxProcess
-
-from .conftest import Recording
+from tests.daemon_fixtures import Recording
 
 Run = Callable[..., DaemonProcess]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 import ftrack_api
 
@@ -13,6 +14,7 @@ def record(event):
     changes = event["data"].get("entities") or []
     line["changes"] = [[c["entityId"], c.get("keys")] for c in changes if c.get("entity_type") == "Task"]
     line["number"] = event["data"].get("number")
+    time.sleep(float(os.environ.get("RECORDER_DELAY_S", "0")))
     with open(os.environ["RECORDER_FILE"], "a") as file:
         file.write(json.dumps(line) + "\n")
 

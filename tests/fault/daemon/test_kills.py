@@ -1,0 +1,128 @@
+"""What was received is handled, whoever is killed, and in order."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from ftrackd.api.event.base import Event
+from ftrackd.testing.daemon import DaemonProcess
+from ftrackd.testing.sandbox import SandboxProcess
+from tests.daemon_fixtures import Recording
+
+Run = Callable[..., DaemonProcess]
+
+DURABLE = {"DELIVERY__DURABLE_TOPICS": '["studio.*"]', "DELIVERY__RETRY_DELAY_S": "0.05"}
+
+
+@pytest.fixture
+def publish(sandbox_session: Any) -> Callable[[Sequence[int]], None]:
+    """Publish numbered events from a second client."""
+    sandbox_session.event_hub.connect()
+
+    def send(numbers: Sequence[int]) -> None:
+        for number in numbers:
+            sandbox_session.event_hub.publish(Event("studio.count", data={"number": number}))
+
+    return send
+
+
+def check_exactly_once_but_for(numbers: list[int], count: int, repeats: int) -> None:
+    """Each number is there, in order; only what ran at a kill may have run again, ``repeats`` at most."""
+    assert sorted(set(numbers)) == list(range(count))
+    assert len(numbers) - count <= repeats, f"{len(numbers) - count} handled again"
+    first_times = list(dict.fromkeys(numbers))
+    assert first_times == sorted(first_times)
+
+
+def test_when_the_main_process_is_killed_under_load_then_nothing_is_lost(
+    run_daemon: Run, recording: Recording, publish: Callable[[Sequence[int]], None]
+) -> None:
+    count, kills = 300, 4
+    daemon = run_daemon(settings=DURABLE, environment={**recording.environment, "RECORDER_DELAY_S": "0.005"})
+    publish(range(count))
+    daemon.wait_for(lambda: daemon.status()["journal"]["events"] == count, what="all in the journal")
+    for kill in range(1, kills + 1):
+        daemon.wait_for(lambda kill=kill: len(recording.numbers()) > kill * 30, what="some handled")
+        daemon.kill()
+        began = time.monotonic()
+        daemon.start()
+        assert time.monotonic() - began < 10
+    daemon.wait_for(lambda: len(set(recording.numbers())) == count, 20, "all handled")
+    check_exactly_once_but_for(recording.numbers(), count, repeats=kills)
+    daemon.wait_for(lambda: daemon.status()["journal"]["open"] == 0, what="all closed")
+    assert daemon.status()["journal"]["dead"] == 0
+
+
+def test_when_a_plugin_process_is_killed_under_load_then_nothing_is_lost(
+    run_daemon: Run, recording: Recording, publish: Callable[[Sequence[int]], None]
+) -> None:
+    count, kills = 200, 3
+    daemon = run_daemon(settings=DURABLE, environment={**recording.environment, "RECORDER_DELAY_S": "0.005"})
+    publish(range(count))
+    for kill in range(1, kills + 1):
+        daemon.wait_for(lambda kill=kill: len(recording.numbers()) > kill * 20, what="some handled")
+        before = daemon.plugin("recorder")["pid"]
+        os.kill(before, signal.SIGKILL)
+        daemon.wait_for(
+            lambda before=before: daemon.plugin("recorder")["pid"] not in (None, before), 20, "restarted"
+        )
+    daemon.wait_for(lambda: len(set(recording.numbers())) == count, 20, "all handled")
+    check_exactly_once_but_for(recording.numbers(), count, repeats=kills)
+
+
+def test_when_sigterm_comes_under_load_then_the_rest_waits_and_nothing_runs_twice(
+    run_daemon: Run, recording: Recording, publish: Callable[[Sequence[int]], None]
+) -> None:
+    count = 200
+    daemon = run_daemon(settings=DURABLE, environment={**recording.environment, "RECORDER_DELAY_S": "0.005"})
+    publish(range(count))
+    daemon.wait_for(lambda: daemon.status()["journal"]["events"] == count, what="all in the journal")
+    assert daemon.stop() == 0
+    assert len(recording.numbers()) < count
+    daemon.start()
+    daemon.wait_for(lambda: len(recording.numbers()) >= count, 20, "all handled")
+    assert recording.numbers() == list(range(count))
+
+
+def test_when_the_server_restarts_then_the_daemon_is_live_again_and_receives(recording: Recording) -> None:
+    from ftrackd.api.session import Session
+
+    with SandboxProcess(seed="minimal") as server:
+        with DaemonProcess(
+            server,
+            [recording.plugins],
+            settings={**DURABLE, "HUB__RECONNECT_DELAY_CAP_S": "0.5"},
+            environment=recording.environment,
+        ) as daemon:
+            server.kill()
+            daemon.wait_for(lambda: daemon.status()["state"] == "degraded", what="degraded")
+            assert "hub" in daemon.status()["degradations"]
+            server.start()
+            daemon.wait_for(lambda: daemon.status()["state"] == "live", 15, "live again")
+            with Session(server.url, server.api_key, server.api_user, plugin_paths=[]) as session:
+                session.event_hub.connect()
+                session.event_hub.publish(Event("studio.count", data={"number": 1}))
+                daemon.wait_for(lambda: recording.numbers() == [1], what="received again")
+
+
+def test_when_the_connection_goes_half_open_then_it_is_noticed_and_replaced(recording: Recording) -> None:
+    from ftrackd.api.session import Session
+
+    with SandboxProcess(seed="minimal", options=["--heartbeat", "0.3"]) as server:
+        with DaemonProcess(
+            server,
+            [recording.plugins],
+            settings={**DURABLE, "HUB__RECONNECT_DELAY_CAP_S": "0.5", "HUB__SILENCE_LIMIT_S": "1"},
+            environment=recording.environment,
+        ) as daemon:
+            server.fault("half_open_sockets")
+            daemon.wait_for(lambda: daemon.status()["hub"]["reconnects"] >= 1, 15, "reconnected")
+            daemon.wait_for(lambda: daemon.status()["state"] == "live", 15, "live again")
+            with Session(server.url, server.api_key, server.api_user, plugin_paths=[]) as session:
+                session.event_hub.connect()
+                session.event_hub.publish(Event("studio.count", data={"number": 1}))
+                daemon.wait_for(lambda: recording.numbers() == [1], what="received again")
