@@ -51,6 +51,9 @@ def delete(transaction: Transaction, kind: EntityType, key: Sequence[Any], row: 
     for level in doomed:
         for found in level.rows:
             concrete = transaction.rows.concrete_type(level.kind, found)
+            if level.kind.root == "Context":
+                # Levels come from above, so the way of the parent is known already.
+                transaction.rows.remember_context(concrete, found["id"], found["parent_id"])
             transaction.record("remove", concrete, found, _old_values(concrete, found))
     _delete_loose(transaction, doomed)
     source = kind.table

@@ -163,6 +163,8 @@ class Transaction:
         matches = zip(kind.key_columns(kind.table), identity, strict=True)
         self._execute(kind, changed, statement.where(*(column == value for column, value in matches)))
         new_row = {**row, **changed}
+        if "object_type_id" in changed:
+            self.rows.forget_ways()
         consequences.after_update(self, kind, row, new_row)
         action = "move" if kind.root == "Context" and "parent_id" in changed else "update"
         self.record(action, kind, new_row, _difference(kind, row, changed))

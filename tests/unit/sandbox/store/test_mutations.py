@@ -288,3 +288,19 @@ def test_when_a_workflow_changes_then_new_entities_follow_it(world):
     assert world.row("Task", *created)["status_id"] == installation.IN_PROGRESS
     later = world.create("Task", name="t3", parent_id=world.shot)
     assert world.row("Task", later)["status_id"] == installation.IN_PROGRESS
+
+
+def test_when_a_context_is_converted_then_it_is_of_the_other_type(world):
+    with world.store.transaction(world.actor) as transaction:
+        transaction.update("Task", world.task, {"name": "remembers the way up"})
+        transaction.convert("Shot", world.shot, "AssetBuild")
+        transaction.update("AssetBuild", world.shot, {"name": "now a build"})
+        transaction.update("Task", world.task, {"bid": 1})
+    assert world.row("Shot", world.shot) is None
+    assert world.row("AssetBuild", world.shot)["name"] == "now a build"
+    of_task, change = transaction.changes
+    assert of_task.parents[1]["entity_type"] == "AssetBuild"
+    assert (change.entity_type, set(change.values)) == ("AssetBuild", {"object_typeid", "name"})
+    assert [parent["entity_type"] for parent in change.parents] == ["AssetBuild", "Project"]
+    with pytest.raises(ValidationError, match="both have to be object types"):
+        transaction.convert("AssetBuild", world.shot, "Project")
