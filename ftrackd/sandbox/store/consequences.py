@@ -47,6 +47,8 @@ def before_update(transaction: Transaction, kind: EntityType, row: Row, changed:
         changed.update({name: merged[name] for name in ("parent_type", "parent_id")})
         if kind.name == "Note" and merged["parent_id"] is not None:
             changed["project_id"] = note_project(transaction, merged)
+    if kind.name == "Asset" and changed.get("context_id") is not None:
+        changed["project_id"] = transaction.rows.project_of(changed["context_id"])
     if kind.name == "Note" and changed.get("in_reply_to_id") is not None:
         thread = transaction.rows.by_id("note", changed["in_reply_to_id"])
         if thread is not None:
@@ -75,6 +77,11 @@ def after_update(transaction: Transaction, kind: EntityType, row: Row, new_row: 
         _add_history(transaction, kind, new_row, row.get("status_id"))
     if kind.root == "Context" and row["parent_id"] != new_row["parent_id"]:
         _move_lineage(transaction, row["id"], new_row)
+    if kind.name == "Asset" and row["project_id"] != new_row["project_id"]:
+        version = table("asset_version")
+        transaction.connection.execute(
+            version.update().where(version.c.asset_id == row["id"]).values(project_id=new_row["project_id"])
+        )
     if kind.name == "Note" and new_row.get("in_reply_to_id") not in (None, row.get("in_reply_to_id")):
         _touch_thread(transaction, new_row["in_reply_to_id"])
 
@@ -87,14 +94,10 @@ def resolve_parent_type(transaction: Transaction, kind: EntityType, values: Valu
     hinted = transaction.rows.type_of_hint(stated) if stated else None
     if stated and hinted is None:
         raise ValidationError(f"{kind.name}.parent_type cannot be {stated!r}: there is no such entity type.")
-    if hinted is not None and hinted.is_concrete and not hinted.type_columns:
-        values["parent_type"] = hinted.name
-        return
     found = transaction.rows.find(parent_id, stated)
-    if found is not None:
-        values["parent_type"] = found[0].name
-    elif hinted is None:
+    if found is None:
         raise transaction.missing_reference(kind.name, "parent_id", parent_id)
+    values["parent_type"] = found[0].name
 
 
 def _add_lineage(transaction: Transaction, kind: EntityType, row: Row) -> None:
@@ -159,9 +162,25 @@ def _move_lineage(transaction: Transaction, context_id: str, new_row: Row) -> No
     )
     connection.execute(
         context.update()
-        .where(context.c.id.in_([row.context_id for row in below]))
+        .where(context.c.id.in_(inside.scalar_subquery()))
         .values(project_id=new_row["project_id"])
     )
+    _move_assets(connection, inside, new_row["project_id"])
+
+
+def _move_assets(connection: sa.Connection, contexts: sa.Select[Any], project_id: str) -> None:
+    """Assets and versions below *contexts* belong to another project now, and so do notes about them."""
+    asset, version, note = table("asset"), table("asset_version"), table("note")
+    of_contexts = contexts.scalar_subquery()
+    assets = sa.select(asset.c.id).where(asset.c.context_id.in_(of_contexts))
+    versions = sa.select(version.c.id).where(version.c.asset_id.in_(assets.scalar_subquery()))
+    for source, condition in (
+        (asset, asset.c.context_id.in_(of_contexts)),
+        (version, version.c.asset_id.in_(assets.scalar_subquery())),
+        (note, note.c.parent_id.in_(of_contexts)),
+        (note, note.c.parent_id.in_(versions.scalar_subquery())),
+    ):
+        connection.execute(source.update().where(condition).values(project_id=project_id))
 
 
 def _add_history(transaction: Transaction, kind: EntityType, row: Row, old_status_id: str | None) -> None:

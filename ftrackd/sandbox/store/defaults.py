@@ -231,6 +231,10 @@ def _custom_configuration(transaction: Transaction, entity_type: EntityType, val
         values["label"] = values["key"]
 
 
+def _event(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
+    raise ValidationError("Event cannot be created: the server writes the log of events.")
+
+
 def _status_change(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
     if not values.get("id"):
         values["id"] = transaction.new_id()
@@ -248,5 +252,6 @@ _SUPPLY: Final[Mapping[str, Callable[[Transaction, EntityType, Values], None]]] 
     "ReviewSessionObject": _review_session_object,
     "Job": _job,
     "CustomConfigurationBase": _custom_configuration,
+    "Event": _event,
     "StatusChange": _status_change,
 }

@@ -33,6 +33,13 @@ _LOOSE: Final = (
     ("custom_attribute_link", "to_id"),
     ("status_change", "parent_id"),
 )
+#: References that are cleared when what they lead to goes, and that consumers follow.
+_CLEARED: Final = (
+    ("asset_version", "task_id", "Context"),
+    ("asset_version", "thumbnail_id", "Component"),
+    ("context", "thumbnail_id", "Component"),
+    ("resource", "thumbnail_id", "Component"),
+)
 #: Tables whose rows are no news to anybody.
 _SILENT: Final = frozenset(["custom_attribute_value", "status_change", "lineage"])
 
@@ -55,6 +62,7 @@ def delete(transaction: Transaction, kind: EntityType, key: Sequence[Any], row: 
                 # Levels come from above, so the way of the parent is known already.
                 transaction.rows.remember_context(concrete, found["id"], found["parent_id"])
             transaction.record("remove", concrete, found, _old_values(concrete, found))
+    _announce_cleared(transaction, doomed)
     _delete_loose(transaction, doomed)
     source = kind.table
     assert isinstance(source, sa.Table)
@@ -140,6 +148,18 @@ def _dependants(name: str) -> tuple[tuple[str, str], ...]:
     ]
     loose = [pair for pair in _LOOSE if pair[0] != name or pair[0] == "note"]
     return (*found, *(pair for pair in loose if pair not in found))
+
+
+def _announce_cleared(transaction: Transaction, doomed: Sequence[_Level]) -> None:
+    """Entities that stay, but lose their reference to one that goes."""
+    gone = {(level.kind.table_name, found.get("id")) for level in doomed for found in level.rows}
+    for name, column, target in _CLEARED:
+        ids = [found["id"] for level in doomed if level.kind.root == target for found in level.rows]
+        for row in _select(transaction.connection, name, column, ids):
+            if (name, row["id"]) not in gone:
+                kind = transaction.rows.concrete_type(_root_of(transaction, name), row)
+                values = {kind.scalar(column).legacy_key: {"old": row[column], "new": None}}
+                transaction.record("update", kind, row, values)
 
 
 def _delete_loose(transaction: Transaction, doomed: Sequence[_Level]) -> None:

@@ -33,6 +33,8 @@ class Store:
         self._writer = threading.RLock()
         # A database in memory is one connection, which one thread may use at a time.
         self._single = threading.RLock() if is_in_memory(engine) else None
+        # The connection that the thread writes with at the moment.
+        self._writing = threading.local()
         self._workflows: dict[str | None, Workflow] = {}
         with engine.connect() as connection:
             self._schema = read_schema(connection)
@@ -71,21 +73,31 @@ class Store:
 
     @contextmanager
     def reader(self) -> Iterator[sa.Connection]:
-        """A connection to read with, on a view of the database that stays the same."""
+        """A connection to read with, on a view of the database that stays the same.
+
+        Within a transaction of the same thread it shows the state before; in memory, where there is only one
+        connection, what the transaction wrote.
+        """
         if self._single is None:
             with self._engine.connect() as connection:
                 yield connection
         else:
-            with self._single, self._engine.connect() as connection:
-                yield connection
+            with self._single:
+                if (writing := getattr(self._writing, "connection", None)) is not None:
+                    yield writing
+                    return
+                with self._engine.connect() as connection:
+                    yield connection
 
     @contextmanager
     def transaction(self, actor: Actor | None, *, is_logged: bool = True) -> Iterator[Transaction]:
         """A transaction on behalf of *actor* (``None``: the server itself).
 
-        It is committed at the end and taken back when the block raises. Nested transactions on one thread
-        are not possible. *is_logged* off leaves no rows in the log of events.
+        It is committed at the end and taken back when the block raises. *is_logged* off leaves no rows in
+        the log of events. Raises :class:`DatabaseError` within another transaction of the same thread.
         """
+        if getattr(self._writing, "connection", None) is not None:
+            raise DatabaseError("A transaction is open on this thread already; it would wait for itself.")
         with self._writer, self._connection_to_write() as connection:
             transaction = Transaction(connection, self._schema, actor, read_schema, self._workflows)
             yield transaction
@@ -140,7 +152,11 @@ class Store:
                     connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})"))
             except sa.exc.OperationalError as error:
                 raise DatabaseError(f"The database cannot be written now: {error.orig}") from error
-            yield connection
+            self._writing.connection = connection
+            try:
+                yield connection
+            finally:
+                self._writing.connection = None
 
 
 def read_schema(connection: sa.Connection) -> Schema:

@@ -174,3 +174,14 @@ def test_when_the_process_is_killed_then_batches_are_whole_and_logged(tmp_path):
         assert len(rows) >= 3
         assert {row[1] for row in rows} == {20}
         assert connection.execute(sa.text("SELECT count(*) FROM event")).scalar() == 20 * len(rows)
+
+
+def test_when_a_transaction_is_open_then_the_thread_can_read_but_not_open_another(tmp_path):
+    for address in ("sqlite://", f"sqlite:///{tmp_path / 'studio.db'}"):
+        with Store.open(address, seed="minimal") as store:
+            with store.transaction(ACTOR) as transaction:
+                transaction.create("Folder", {"name": "f", "parent_id": PROJECT})
+                assert _count(store, "context") >= 3
+                with pytest.raises(DatabaseError, match="open on this thread"), store.transaction(ACTOR):
+                    pass
+            assert len(transaction.changes) == 1

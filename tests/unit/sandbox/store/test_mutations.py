@@ -82,6 +82,14 @@ def test_when_an_operation_fails_then_the_whole_batch_is_taken_back(world):
         ("Timelog", {"user": reference("Task", "x")}, ValidationError, "refers to a User"),
         ("Asset", {"context_id": "nowhere", "name": "a"}, IntegrityError, "context_id"),
         ("List", {"system_type": "nothing"}, ValidationError, "is the base of"),
+        ("Event", {"action": "x"}, ValidationError, "the server writes"),
+        ("Note", {"parent_id": "x", "parent_type": "Task"}, IntegrityError, "parent_id refers to 'x'"),
+        (
+            "Metadata",
+            {"parent_id": "x", "parent_type": "Task", "key": "k", "value": "v"},
+            IntegrityError,
+            "parent_id",
+        ),
         ("AssetVersion", {"components": "x"}, ValidationError, "list of entities"),
     ],
 )
@@ -222,6 +230,15 @@ def test_when_a_task_goes_then_its_versions_stay_without_it(world):
     version = world.create("AssetVersion", asset_id=asset, task_id=world.task)
     world.delete("Task", world.task)
     assert world.row("AssetVersion", version)["task_id"] is None
+    assert world.change("assetversion").values == {"taskid": {"old": world.task, "new": None}}
+
+
+def test_when_a_thumbnail_goes_then_those_who_show_it_are_announced(world):
+    component = world.create("FileComponent", name="thumbnail")
+    world.update("Task", world.task, thumbnail_id=component)
+    world.delete("FileComponent", component)
+    assert world.row("Task", world.task)["thumbnail_id"] is None
+    assert world.change("task").values == {"thumbid": {"old": component, "new": None}}
 
 
 def test_when_something_is_in_use_then_it_cannot_be_deleted(world):
@@ -232,11 +249,17 @@ def test_when_something_is_in_use_then_it_cannot_be_deleted(world):
 def test_when_a_subtree_moves_then_its_lineage_and_project_follow(world):
     other = world.create("Project", name="other")
     sequence = world.create("Sequence", name="sq", parent_id=other)
+    asset = world.create("Asset", name="a", context_id=world.task)
+    version = world.create("AssetVersion", asset_id=asset)
+    note = world.create("Note", content="x", parent_id=version, parent_type="AssetVersion")
     world.update("Shot", world.shot, parent=reference("Sequence", sequence))
     assert world.change("task").action == "move"
     assert world.change("task").values["parent_id"] == {"old": world.project, "new": sequence}
     assert [item["entityId"] for item in world.change("task").parents] == [world.shot, sequence, other]
-    assert world.row("Task", world.task)["project_id"] == other
+    for entity_type, entity_id in (
+        ("Task", world.task), ("Asset", asset), ("AssetVersion", version), ("Note", note),
+    ):  # fmt: skip
+        assert world.row(entity_type, entity_id)["project_id"] == other, entity_type
     above = world.rows(
         "SELECT ancestor_id, depth FROM lineage WHERE context_id = :id ORDER BY depth", id=world.task
     )
