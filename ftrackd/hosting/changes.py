@@ -48,6 +48,10 @@ class Changes:
         self._missing = missing - set(removed)
         return removed
 
+    def is_missing_some(self, group: PluginGroup) -> bool:
+        """Return whether a plugin of *group* was missing in the last scan."""
+        return not self._missing.isdisjoint(group.entries)
+
     def attempt(self, group: PluginGroup) -> None:
         """Note what lies there as a new process of *group* begins to load."""
         group.attempted_tree = self._own_tree(group)

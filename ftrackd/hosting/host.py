@@ -190,7 +190,8 @@ class Host:
             self._session_plugins.guess(entry)
         self._changes.use(scan)
         for group in list(self._groups.values()):
-            if group.name in touched or self._changes.is_changed(group):
+            is_whole = not self._changes.is_missing_some(group)
+            if group.name in touched or (is_whole and self._changes.is_changed(group)):
                 self._change(group)
 
     def _change(self, group: PluginGroup) -> None:

@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from ftrackd.api._plugin_loading import SourceLoader, install_source_finder
 from ftrackd.hosting import trust
 from ftrackd.hosting.child.output import LineBudget, LineStream, LinkLogHandler
 from ftrackd.hosting.child.runtime import GuestModules, PluginRuntime, waiting_threads
-from ftrackd.hosting.child.specification import ProcessSpecification, decode_plugins
+from ftrackd.hosting.child.specification import PluginSpecification, ProcessSpecification, decode_plugins
 from ftrackd.hosting.link import Frame, Link
 
 _THREAD_GRACE_S: Final = 2.0
@@ -68,6 +68,7 @@ class PluginProcess:
         self._guest_modules = GuestModules()
         self._budget = LineBudget(1000)
         self._reported_files: dict[str, str] = {}
+        self._guest_paths: tuple[str, ...] = ()
 
     def serve(self) -> None:
         """Obey until told to finish, or until the main process is gone."""
@@ -123,8 +124,9 @@ class PluginProcess:
                     "modules": [asdict(module) for module in runtime.report.modules],
                 }
             )
+        self._guest_paths = guest_paths(specification.guests, self._runtimes)
         self._reported_files = dict(SourceLoader.files)
-        self._link.send("started", {"plugins": reports, "files": self._reported_files})
+        self._link.send("started", {"plugins": reports, "files": self._own_files(self._reported_files)})
 
     def _prepare(self, specification: ProcessSpecification) -> None:
         """Make this process the plugin's own: environment, limits, logging, imports."""
@@ -147,8 +149,14 @@ class PluginProcess:
             None if specification.allows_unsafe_paths else trust.read_trusted,
         )
 
+    def _own_files(self, files: Mapping[str, str]) -> dict[str, str]:
+        return {
+            path: seen for path, seen in files.items() if not path.startswith(self._guest_paths or ("//",))
+        }
+
     def _change_guests(self, values: Mapping[str, Any]) -> None:
         guests = decode_plugins(values["guests"])
+        self._guest_paths = guest_paths(guests, self._runtimes)
         changed = []
         for guest in guests:
             name = guest.source.name
@@ -174,6 +182,7 @@ class PluginProcess:
         if len(files) != len(self._reported_files):
             new_files = {path: seen for path, seen in dict(files).items() if path not in self._reported_files}
             self._reported_files.update(new_files)
+            new_files = self._own_files(new_files)
         self._link.send(
             "pong",
             {
@@ -183,6 +192,19 @@ class PluginProcess:
                 "files": new_files,
             },
         )
+
+
+def guest_paths(guests: Sequence[PluginSpecification], own: Container[str]) -> tuple[str, ...]:
+    """Return the files and folders of session plugins: their changes are no changes of the process's own."""
+    paths = []
+    for guest in guests:
+        if guest.source.name in own:
+            continue
+        if guest.source.root.is_dir():
+            paths.append(os.path.realpath(guest.source.root) + os.sep)
+        else:
+            paths += [os.path.realpath(module) for module in guest.source.modules]
+    return tuple(paths)
 
 
 def _path(text: str) -> Any:

@@ -149,6 +149,8 @@ class PluginRuntime:
             for guest in wanted:
                 if guest.source.name not in before or guest.source.name in changed:
                     self._add_guest(self.session, guest)
+            # What the former guests configured must not outlive them; those of today configure theirs below.
+            self.session._configured_locations.clear()
             # Classes are built anew, because a session plugin may make them.
             self.session.types = self.session._build_entity_type_classes(self.session.schemas)
             self.session.reset()
