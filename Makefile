@@ -30,6 +30,9 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
+peer:  ## The official clients, each in an environment of its own under .peer
+	$(PYTHON) bench/peer/install
+
 config: $(STAMP)  ## Write config.example.toml from the settings model
 	$(BIN)/ftrackd config init --stdout > config.example.toml
 
