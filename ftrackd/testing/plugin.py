@@ -1,24 +1,33 @@
 """Fixtures that pytest finds when ftrackd is installed.
 
-``sandbox`` is a server to develop against, ``sandbox_session`` a Session connected to it.
+``sandbox`` is a server to develop against, ``sandbox_session`` a Session connected to it, ``run_plugins``
+starts the daemon with plugins against it::
+
+    def test_when_a_task_is_approved_then_its_shot_is_too(sandbox_session, run_plugins):
+        run_plugins("plugins/cascade_status.py")
+        ...change a task with sandbox_session, commit, wait for the shot...
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from ftrackd.api.session import Session
+    from ftrackd.testing.daemon import DaemonProcess
     from ftrackd.testing.sandbox import SandboxProcess
 
 
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[SandboxProcess]:
-    """Provide a sandbox with the demo production, one for each test process; tests make their own rows in
-    it.
+    """Provide a sandbox with the demo production, one for each test process.
+
+    Tests share it, so they look at rows that they made themselves.
     """
     from ftrackd.testing.sandbox import SandboxProcess
 
@@ -27,9 +36,11 @@ def sandbox() -> Iterator[SandboxProcess]:
 
 
 @pytest.fixture
-def sandbox_session(sandbox: SandboxProcess) -> Iterator[Any]:
+def sandbox_session(sandbox: SandboxProcess) -> Iterator[Session]:
     """Provide a Session on the sandbox; its event hub connects on ``session.event_hub.connect()``."""
-    session = importlib.import_module("ftrackd.api.session").Session(
+    from ftrackd.api.session import Session
+
+    session = Session(
         server_url=sandbox.url,
         api_user=sandbox.api_user,
         api_key=sandbox.api_key,
@@ -41,3 +52,21 @@ def sandbox_session(sandbox: SandboxProcess) -> Iterator[Any]:
         yield session
     finally:
         session.close()
+
+
+@pytest.fixture
+def run_plugins(sandbox: SandboxProcess) -> Iterator[Callable[..., DaemonProcess]]:
+    """Provide a function that starts the daemon with plugins and returns when they listen.
+
+    It takes the paths of files or folders, and keyword arguments for
+    :class:`ftrackd.testing.daemon.DaemonProcess`, which it returns; all are ended after the test.
+    """
+    from ftrackd.testing.daemon import DaemonProcess
+
+    with ExitStack() as stack:
+
+        def run(*paths: str | Path, **arguments: Any) -> DaemonProcess:
+            plugins = [Path(path).resolve() for path in paths]
+            return stack.enter_context(DaemonProcess(sandbox, plugins=plugins, **arguments))
+
+        yield run
