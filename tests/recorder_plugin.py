@@ -12,7 +12,11 @@ VERSION = 1
 def record(event):
     line = {"version": VERSION, "topic": event["topic"], "id": event["id"], "pid": os.getpid()}
     changes = event["data"].get("entities") or []
-    line["changes"] = [[c["entityId"], c.get("keys")] for c in changes if c.get("entity_type") == "Task"]
+    line["changes"] = [
+        [c["entityId"], c.get("keys"), (c.get("changes") or {}).get("description", {}).get("new")]
+        for c in changes
+        if c.get("entity_type") == "Task"
+    ]
     line["number"] = event["data"].get("number")
     time.sleep(float(os.environ.get("RECORDER_DELAY_S", "0")))
     with open(os.environ["RECORDER_FILE"], "a") as file:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from ftrackd.api import exception
+from ftrackd.api import _json, exception
 from ftrackd.api.event.hub import EventHub, HubLimits, ReconnectPolicy
 from ftrackd.api.session import Session
 from ftrackd.daemon.errors import CredentialsRefusedError, MissingServerError, ServerUnreachableError
@@ -41,6 +42,15 @@ class MainSession(Session):
             heartbeat_timeout_s=settings.silence_limit_s, outgoing_packets=settings.queue_limit
         )
         return EventHub(self.server_url, self.api_user, self.api_key, reconnect=policy, limits=limits)
+
+    def rows(self, expression: str) -> list[dict[str, Any]]:
+        """Return the rows of a query as the server sent them, without making entities of them.
+
+        Raises the errors of ``Session.call``.
+        """
+        answer = self._exchange(_json.dumps([{"action": "query", "expression": expression}]), True)
+        rows: list[dict[str, Any]] = answer[0]["data"]
+        return rows
 
 
 def open_session(server: ServerSettings, hub: HubSettings) -> MainSession:

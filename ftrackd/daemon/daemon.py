@@ -109,6 +109,7 @@ class Daemon:
                 return
             parts.wiring.changed.wait()
             parts.wiring.changed.clear()
+        parts.ready()
         self._lifecycle.ready()
         log.info("live", seconds=round(time.monotonic() - began, 2), plugins=len(parts.host.statuses()))
 

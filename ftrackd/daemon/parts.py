@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import Any
 
 import structlog
@@ -18,7 +19,7 @@ from ftrackd.daemon.paths import journal_file
 from ftrackd.daemon.relay import HubRelay
 from ftrackd.daemon.tail import EventTail
 from ftrackd.daemon.wiring import Wiring
-from ftrackd.delivery import Delivery, SqliteJournal
+from ftrackd.delivery import CatchUp, Delivery, SqliteJournal
 from ftrackd.hosting import Host, ServerAccess
 from ftrackd.settings import Settings
 
@@ -40,6 +41,7 @@ class Parts:
         self._hooks = hooks
         self._stack = ExitStack()
         self.tail = EventTail()
+        self._is_ready = False
         self.journal_path = journal_file(settings.daemon, settings.delivery)
         try:
             self._build()
@@ -73,6 +75,7 @@ class Parts:
         )
         self.relay = HubRelay(hub, self.wiring.receive, self.host.relay)
         self.wiring.host, self.wiring.delivery, self.wiring.relay = self.host, self.delivery, self.relay
+        self.catch_up = CatchUp(self.delivery, settings.delivery, self.session.rows, self._take_in_replayed)
         self.metrics = Metrics(self._gauges())
         self._hooks.register(self.metrics, "metrics")
 
@@ -103,8 +106,15 @@ class Parts:
         hub.tap(self._incoming)
         self.delivery.start()
         self._stack.callback(self.delivery.stop)
+        self.catch_up.start()
+        self._stack.callback(self.catch_up.stop)
         self.host.start()
         hub.connect_in_background()
+
+    def ready(self) -> None:
+        """Every plugin has subscribed and the hub is live: ask for what happened in the meantime."""
+        self._is_ready = True
+        self.catch_up.connected()
 
     def drain(self, deadline_s: float) -> bool:
         """Take nothing more in and let running callbacks finish; False when some did not in time."""
@@ -140,7 +150,12 @@ class Parts:
 
     def catch_up_report(self) -> dict[str, Any]:
         """Return what catch-up did at the start."""
-        return {}
+        return asdict(self.catch_up.report)
+
+    def _take_in_replayed(self, raw: bytes, event: Mapping[str, Any]) -> None:
+        recipients = self.relay.recipients(event)
+        if recipients:
+            self.wiring.take_in(raw, event, recipients, replayed=True)
 
     def _incoming(self, incoming: IncomingEvent) -> None:
         self.relay.incoming(incoming.raw, incoming.event)
@@ -149,7 +164,10 @@ class Parts:
         if change.current is ConnectionState.LIVE:
             log.info("event hub connected", server=self.session.server_url)
             self.lifecycle.lift("hub")
+            if self._is_ready:
+                self.catch_up.connected()
         elif self.lifecycle.is_running:
+            self.catch_up.disconnected()
             tell = log.info if self.lifecycle.state is State.CONNECTING else log.warning
             tell("event hub not connected", state=change.current.value, reason=change.reason)
             self.lifecycle.degrade("hub", f"{change.current.value}: {change.reason}")

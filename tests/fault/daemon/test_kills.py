@@ -126,3 +126,32 @@ def test_when_the_connection_goes_half_open_then_it_is_noticed_and_replaced(reco
                 session.event_hub.connect()
                 session.event_hub.publish(Event("studio.count", data={"number": 1}))
                 daemon.wait_for(lambda: recording.numbers() == [1], what="received again")
+
+
+def test_what_changed_while_the_daemon_was_away_is_handled_once_and_in_order(
+    run_daemon: Run, recording: Recording, sandbox_session: Any, task: Any
+) -> None:
+    """A thousand changes of one task: every one of them, once, in the order in which they were made."""
+    count = 1000
+    daemon = run_daemon()
+    daemon.wait_for(lambda: daemon.status()["catch_up"]["state"] == "done", what="the cursor set")
+    assert daemon.stop() == 0
+    for number in range(count):
+        task["description"] = f"change {number}"
+        sandbox_session.commit()
+    daemon.start()
+    seen = daemon.wait_for(
+        lambda: (found := descriptions(recording, task["id"])) and len(found) >= count and found,
+        30,
+        "all handled",
+    )
+    assert seen == [f"change {number}" for number in range(count)]
+
+
+def descriptions(recording: Recording, task_id: str) -> list[str]:
+    return [
+        change[2]
+        for line in recording.lines()
+        for change in line["changes"]
+        if change[0] == task_id and change[2] is not None
+    ]

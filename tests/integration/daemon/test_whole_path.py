@@ -40,7 +40,7 @@ def test_a_change_of_data_reaches_the_plugin(
         lambda: [
             line
             for line in recording.lines()
-            for entity_id, keys in line["changes"]
+            for entity_id, keys, _ in line["changes"]
             if entity_id == task["id"] and "statusid" in keys
         ],
         what="recorded",
