@@ -264,6 +264,9 @@ class CatchUp:
             event = event_of(group)
             self._deliver(_json.dumps(event), event)
             events += 1
+            # The engine drops what is too much for its memory; a whole log must not come to that.
+            if events % max(1, self._settings.intake_limit // 4) == 0:
+                self._delivery.flush()
         self._delivery.flush()
         failpoint("catchup.after_append")
         report = self.report

@@ -1,0 +1,119 @@
+"""A running engine for tests: a runner that a test controls, and waiting with a deadline."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+
+from ftrackd.delivery import Delivery, DeliveryListener, Ended, Handover, MemoryJournal, Recipient
+from ftrackd.settings import DeliverySettings
+
+
+def eventually(condition: Callable[[], object], what: str = "", within_s: float = 10.0) -> None:
+    """Wait until the condition holds; fail when it does not in time."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {within_s} s: {what or condition}"
+        time.sleep(0.002)
+
+
+def update(number, *entities, user="artist", topic="ftrack.update", **changes):
+    """An ftrack.update of these entities, raw and decoded."""
+    event = {
+        "id": f"e{number}",
+        "topic": topic,
+        "source": {"user": {"username": user}},
+        "data": {
+            "entities": [
+                {
+                    "entityId": entity,
+                    "action": "update",
+                    "changes": {key: {"old": None, "new": value} for key, value in changes.items()},
+                }
+                for entity in entities
+            ]
+        },
+    }
+    return json.dumps(event).encode(), event
+
+
+class ControlledRunner:
+    """Keeps what it is given until the test says how it ended; ``automatic`` ends it as returned, at once."""
+
+    def __init__(self, *, automatic=False):
+        self.given: list[tuple[str, Handover]] = []
+        self.delivery: Delivery | None = None
+        self.automatic = automatic
+        self.unreachable: set[str] = set()
+        self.lock = threading.Lock()
+
+    def run(self, plugin, delivery):
+        if plugin in self.unreachable:
+            raise ConnectionError(f"{plugin} is not there")
+        with self.lock:
+            self.given.append((plugin, delivery))
+        if self.automatic:
+            self.delivery.finished(plugin, Ended(delivery.delivery_id, delivery.token))
+
+    def events(self, plugin="p"):
+        with self.lock:
+            return [delivery.event_id for name, delivery in self.given if name == plugin]
+
+    def last(self, plugin="p"):
+        with self.lock:
+            return [delivery for name, delivery in self.given if name == plugin][-1]
+
+    def finish(self, plugin="p", status="returned", delivery=None, **fields):
+        delivery = delivery or self.last(plugin)
+        return self.delivery.finished(plugin, Ended(delivery.delivery_id, delivery.token, status, **fields))
+
+
+class RecordingListener(DeliveryListener):
+    """Remembers each call as (method, arguments)."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __getattribute__(self, name):
+        if name in ("calls", "named", "__class__") or name.startswith("__"):
+            return super().__getattribute__(name)
+
+        def record(*arguments):
+            self.calls.append((name, *arguments))
+
+        return record
+
+    def named(self, name):
+        return [call for call in list(self.calls) if call[0] == name]
+
+
+class RunningDelivery:
+    """A started engine with its journal, runner and listener; ends with the block."""
+
+    def __init__(self, journal=None, *, plugins=None, automatic=False, own_names=(), **settings):
+        settings = {"retry_delay_s": 0.02, "retry_delay_cap_s": 0.05, **settings}
+        self.journal = journal or MemoryJournal()
+        self.settings = DeliverySettings(**settings)
+        self.runner = ControlledRunner(automatic=automatic)
+        self.listener = RecordingListener()
+        self.delivery = Delivery(
+            self.settings,
+            plugins or {},
+            self.journal,
+            self.runner,
+            listener=self.listener,
+            own_names=own_names,
+        )
+        self.runner.delivery = self.delivery
+
+    def __enter__(self):
+        self.delivery.start()
+        return self
+
+    def __exit__(self, *_):
+        self.delivery.stop()
+        self.journal.close()
+
+    def receive(self, number, *entities, plugins=("p",), **fields):
+        raw, event = update(number, *(entities or ("x",)), **fields)
+        return self.delivery.receive(raw, event, [Recipient(plugin) for plugin in plugins])
