@@ -47,7 +47,9 @@ def row(row_id, entity, *, transaction=None, index=0, size=1, value=None, **fiel
 
 
 class Log:
-    """A log that answers the queries of a catch-up; ``meanwhile`` is called once, after the first page was read."""
+    """A log that answers the queries of a catch-up; ``meanwhile`` is called once, after the first page was
+    read.
+    """
 
     def __init__(self, rows=()):
         self.rows = list(rows)
