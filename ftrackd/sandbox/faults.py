@@ -170,6 +170,8 @@ class Faults:
         return struck
 
     def _select(self, share: float, user: str | None) -> list[Connection]:
+        if not isinstance(share, (int, float)) or not 0 <= share <= 1:
+            raise FaultError("A fault's share lies between 0 and 1.")
         return [
             connection
             for connection in self._hub.connections

@@ -64,6 +64,7 @@ def count(operation: Operation, name: str) -> int | None:
     value = operation.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0 or value != int(value):
+    is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not is_whole or value < 0:
         raise ValidationError(f"The action {operation.get('action')} takes a whole number in {name!r}.")
     return int(value)
