@@ -368,15 +368,24 @@ class KeyValueMappedCollectionAttribute(AbstractCollectionAttribute):
         """Change the present members to `value`; the entities of keys that go are deleted too."""
         current = self.get_value(entity)
         proxy = self.wrap(_collection.Collection(entity, self, data=list(current.collection)))
-        if self.removes_missing_keys:
-            for key in [key for key in proxy if key not in value]:
-                del proxy[key]
+        for key in [key for key in proxy if key not in value]:
+            del proxy[key]
         for key, item in value.items():
             proxy[key] = item
         return proxy
 
-    #: Whether a mapping that is assigned replaces the present one, or only updates the keys it has.
-    removes_missing_keys = True
+    #: Whether the server keeps an entity for every key there can be: a mapping that is assigned sets the
+    #: values of the keys it has, and no list of members is ever sent.
+    is_dense = False
+
+    def set_local_value(self, entity: Any, value: Any) -> None:
+        """Set the mapping of `entity` and record it; see :meth:`AbstractCollectionAttribute.set_local_value`."""
+        if self.is_dense and isinstance(value, Mapping) and not isinstance(value, self.collection_class):
+            present = self.get_value(entity)
+            for key, item in value.items():
+                present[key] = item
+            return
+        super().set_local_value(entity, value)
 
 
 class CustomAttributeCollectionAttribute(AbstractCollectionAttribute):

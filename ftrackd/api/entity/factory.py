@@ -182,8 +182,7 @@ class StandardFactory(Factory):
             dense = _attribute.KeyValueMappedCollectionAttribute(
                 name, functools.partial(_create_custom_attribute, reference), "key", "value", mutable=mutable
             )
-            # Each configured key has a row on the server; there are none to take away.
-            dense.removes_missing_keys = False
+            dense.is_dense = True
             return dense
         return super().create_mapped_collection_attribute(class_name, name, mutable, reference)
 
