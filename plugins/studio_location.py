@@ -25,12 +25,22 @@ LOCATION_NAME = "studio.disk"
 def configure_location(mount_point, event):
     """Handle ``ftrack.api.session.configure-location``, which comes again with every reset."""
     session = event["data"]["session"]
-    location = session.ensure("Location", {"name": LOCATION_NAME})
+    location = find_or_create_location(session)
     location.accessor = ftrack_api.accessor.disk.DiskAccessor(prefix=mount_point)
     location.structure = ftrack_api.structure.standard.StandardStructure()
     # Before the built-in locations, which begin at 90.
     location.priority = 10
     logger.debug("%s is at %s", LOCATION_NAME, mount_point)
+
+
+def find_or_create_location(session):
+    """Return the location; the first session that ever asks for it creates it."""
+    try:
+        return session.ensure("Location", {"name": LOCATION_NAME})
+    except ftrack_api.exception.ServerError:
+        # All plugins' processes start at once, and another one was faster.
+        session.rollback()
+        return session.query(f'Location where name is "{LOCATION_NAME}"').one()
 
 
 def register(session, mount_point=None, **kw):

@@ -13,6 +13,7 @@ from ftrackd.api.event.base import Event
 from ftrackd.api.exception import ServerCompatibilityError, ServerError
 
 if TYPE_CHECKING:
+    from ftrackd.api._transfer import OnProgress
     from ftrackd.api.entity.base import Entity
 
 #: Components that the web player looks for belong in the location it plays from.
@@ -96,6 +97,8 @@ class StorageMethods:
         path: str,
         data: Mapping[str, Any] | None = None,
         location: Any = "auto",
+        *,
+        on_progress: OnProgress | None = None,
     ) -> Entity:
         """Return a new component made from *path*.
 
@@ -108,6 +111,8 @@ class StorageMethods:
                 shared evenly by its frames; without it the sizes are those of the files.
             location: Where to add the component: ``"auto"`` for the one :meth:`pick_location` gives, None
                 for none.
+            on_progress: Called with the bytes done and the bytes expected, as for
+                :meth:`Location.add_components`.
 
         Raises:
             LocationError: The component could not be added to the location.
@@ -123,8 +128,10 @@ class StorageMethods:
             location = self._pick_location_for_new(data.get("name"))
         if location:
             origin_location = self.get("Location", symbol.ORIGIN_LOCATION_ID)
+            # Only named when wanted, for locations of plugins with the signature they know.
+            options = {"on_progress": on_progress} if on_progress is not None else {}
             try:
-                location.add_component(component, origin_location, recursive=True)
+                location.add_component(component, origin_location, **options)
             except BaseException:
                 # Else the next commit, whoever makes it, would create a component without data.
                 self._withdraw_component(component)

@@ -191,6 +191,14 @@ def _append_members_first(component: Entity, source: Any, flat: list[tuple[Entit
     flat.append((component, source))
 
 
+def unique(pairs: Sequence[tuple[Entity, Any]]) -> list[tuple[Entity, Any]]:
+    """Return *pairs* of component and source without those whose component came before."""
+    first: dict[str, tuple[Entity, Any]] = {}
+    for component, source in pairs:
+        first.setdefault(component["id"], (component, source))
+    return list(first.values())
+
+
 def require(location: Any, name: str) -> Any:
     """Return the accessor or structure of *location*; raises ``LocationError`` when it has none."""
     value = getattr(location, name)

@@ -91,6 +91,9 @@ class AtomicFile(FileWrapper):
             with contextlib.suppress(FileNotFoundError):
                 os.chmod(self._partial_path, stat.S_IMODE(os.stat(self.path).st_mode))
             os.fsync(descriptor)
+            if sys.platform == "win32":
+                # Open files cannot be renamed there.
+                self.wrapped_file.close()
             os.replace(self._partial_path, self.path)
         except BaseException:
             self._abandon()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ftrackd.api.entity.base import Entity
+
+if TYPE_CHECKING:
+    from ftrackd.api._transfer import OnProgress
 
 
 class AssetVersion(Entity):
@@ -18,6 +21,8 @@ class AssetVersion(Entity):
         path: str,
         data: Mapping[str, Any] | None = None,
         location: Entity | Literal["auto"] | None = None,
+        *,
+        on_progress: OnProgress | None = None,
     ) -> Entity:
         """Return a new component of this version, made from *path*.
 
@@ -26,7 +31,9 @@ class AssetVersion(Entity):
         """
         component_data = {key: value for key, value in (data or {}).items() if key != "version_id"}
         component_data["version"] = self
-        component: Entity = self.session.create_component(path, data=component_data, location=location)
+        component: Entity = self.session.create_component(
+            path, data=component_data, location=location, on_progress=on_progress
+        )
         return component
 
     def encode_media(self, media: str | Entity, keep_original: bool | Literal["auto"] = "auto") -> Entity:

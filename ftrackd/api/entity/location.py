@@ -113,8 +113,7 @@ class Location(Entity):
         present = self._find_present([component for component, _ in pairs])
         if present:
             raise ComponentInLocationError(present, self)
-        if recursive:
-            pairs = self._with_members(pairs)
+        pairs = self._with_members(pairs) if recursive else _transfer.unique(pairs)
         transferred: list[tuple[Entity, str]] = []
         transfer = _transfer.Transfer(pairs, on_progress)
         with transfer.running():
@@ -155,12 +154,11 @@ class Location(Entity):
             return
         # Before anything is removed, all must be known to be here.
         self._get_resource_identifiers(components)
-        pairs: list[tuple[Entity, Any]] = [(component, None) for component in components]
-        if recursive:
-            pairs = self._with_members(pairs, present=True)
+        pairs: list[tuple[Entity, Any]] = [(component, self) for component in components]
+        pairs = self._with_members(pairs, present=True) if recursive else _transfer.unique(pairs)
         removed: list[Entity] = []
         try:
-            with _transfer.Transfer([(component, self) for component, _ in pairs]).running():
+            with _transfer.Transfer(pairs).running():
                 for component, _ in pairs:
                     self._remove_data(component)
                     removed.append(component)
@@ -218,6 +216,8 @@ class Location(Entity):
         """Return what the structure may know about *component*: its identifier at *source*."""
         context: dict[str, Any] = {}
         if source:
+            if not hasattr(source, "get_resource_identifier"):
+                raise TypeError(f"The source must be a location, such as ftrack.origin, not {source!r}.")
             with contextlib.suppress(ComponentNotInLocationError):
                 context["source_resource_identifier"] = _transfer.get_source_identifier(component, source)
         return context
@@ -330,7 +330,7 @@ class Location(Entity):
 
         Of the members only those that are not here yet, or with *present* only those that are here.
         """
-        flat = _transfer.flatten(pairs, self.session)
+        flat = _transfer.unique(_transfer.flatten(pairs, self.session))
         asked_for = {component["id"] for component, _ in pairs}
         members = [component for component, _ in flat if component["id"] not in asked_for]
         members_here = {component["id"] for component in self._find_present(members)}

@@ -374,3 +374,34 @@ def test_when_frames_are_committed_then_each_only_refers_to_its_sequence(
     assert [operation["entity_data"]["container"] for operation in creates] == 3 * [
         {"__entity_type__": "SequenceComponent", "id": sequence["id"]}
     ]
+
+
+def test_when_components_come_twice_then_they_are_added_and_removed_once(
+    studio: Studio, session: Session, published: list[Any]
+) -> None:
+    sequence = studio.make_sequence(2)
+    member = sequence["members"][0]
+    published.clear()
+    studio.disk.add_components([member, sequence, member], studio.origin)
+    assert [data["component_id"] for _, data in published] == [
+        component["id"] for component in (member, sequence["members"][1], sequence)
+    ]
+    rows = session.query(f"ComponentLocation where location_id is {studio.disk['id']}").all()
+    assert len(rows) == 3
+    studio.disk.remove_components([member, sequence, member])
+    assert studio.names("disk") == []
+    assert session.query(f"ComponentLocation where location_id is {studio.disk['id']}").all() == []
+
+
+def test_when_the_source_is_a_path_then_the_error_says_what_it_must_be(studio: Studio) -> None:
+    component = studio.make_component()
+    with pytest.raises(exception.LocationError, match="The source must be a location"):
+        studio.disk.add_component(component, "/path/file.mov")
+
+
+def test_when_a_component_is_created_with_progress_then_it_is_reported(studio: Studio) -> None:
+    seen: list[tuple[int, int]] = []
+    studio.version.create_component(
+        studio.write("a.mov", b"12345"), location=studio.disk, on_progress=lambda *n: seen.append(n)
+    )
+    assert seen[-1] == (5, 5)
