@@ -33,6 +33,9 @@ types: $(STAMP)
 peer:  ## The official clients, each in an environment of its own under .peer
 	$(PYTHON) bench/peer/install
 
+bench: $(STAMP)  ## Measure beside the official client; BENCH="--only queries --rounds 3" for less
+	$(BIN)/python bench/run.py $(BENCH)
+
 config: $(STAMP)  ## Write config.example.toml from the settings model
 	$(BIN)/ftrackd config init --stdout > config.example.toml
 

@@ -1,0 +1,26 @@
+"""Starting a Session with the schemas in the cache, the server's time excluded."""
+
+import json
+
+import client
+
+
+def main():
+    server = client.CannedServer()
+    # The first start writes the cache.
+    client.open_session(server).close()
+    client.open_session(server).close()
+    text = server.schemas
+
+    def start():
+        seconds, session = client.once(lambda: client.open_session(server))
+        session.close()
+        return seconds
+
+    client.report(
+        start=client.median_of(start, 5),
+        decode=client.median_of(lambda: client.once(lambda: json.loads(text))[0], 5),
+    )
+
+
+main()
