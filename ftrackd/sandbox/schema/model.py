@@ -218,9 +218,9 @@ class Mapped(Collection):
     value_attribute: str | None = "value"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EntityType:
-    """One type of entity.
+    """One type of entity; equal to itself alone.
 
     Rows are those of *table* that meet all *criteria*. *table* is a ``Table``, or for the dense custom
     attribute values (``ContextCustomAttributeValue`` ...) a subquery; both have ``.c`` and ``.alias()``.

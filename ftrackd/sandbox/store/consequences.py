@@ -7,24 +7,16 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ftrackd.sandbox.errors import ValidationError
-from ftrackd.sandbox.schema import NO_DEFAULT, EntityType, Scalar, table
-from ftrackd.sandbox.schema.declaration import UID
+from ftrackd.sandbox.schema import EntityType, table
 from ftrackd.sandbox.store import custom_values
 from ftrackd.sandbox.store.defaults import note_project
 from ftrackd.sandbox.store.rows import POLYMORPHIC, Row
-from ftrackd.sandbox.store.values import store_scalar
 
 if TYPE_CHECKING:
     from ftrackd.sandbox.store.transaction import Transaction
 
 Values = dict[str, Any]
 _HISTORY = {"Context": "task", "AssetVersion": "assetversion"}
-
-
-def apply_default(attribute: Scalar, values: Values) -> None:
-    """Put the default of the schema into *values*; ids are left to who creates the entity."""
-    if attribute.default is not NO_DEFAULT and attribute.default != UID:
-        values.update(store_scalar("", attribute, attribute.default))
 
 
 def before_create(transaction: Transaction, kind: EntityType, values: Values) -> None:

@@ -11,28 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 
 from ftrackd.sandbox.errors import ValidationError
-from ftrackd.sandbox.schema import EntityType, Scalar, ValueType, table
+from ftrackd.sandbox.schema import EntityType, table
 from ftrackd.sandbox.schema.build import NO_PRIORITY_ID
+from ftrackd.sandbox.store.plans import NOW, plan
 
 if TYPE_CHECKING:
     from ftrackd.sandbox.store.transaction import Transaction
 
 REVIEW_SESSION_DAYS: Final = 30
-#: Filled with the acting user when not given.
-_AUTHORS: Final = frozenset(["created_by_id", "user_id"])
-#: Tables whose ``user_id`` is an assignment and not an author.
-_NOT_AUTHORED: Final = frozenset(
-    ["manager", "membership", "user_security_role", "user_application_state", "user_session", "user_view"]
-)
-#: Filled with the time of the transaction when not given.
-_MOMENTS: Final = frozenset(["created_at", "date", "start", "thread_activity", "creation_time"])
-_NEUTRAL: Final[Mapping[ValueType, Any]] = {
-    ValueType.BOOLEAN: False,
-    ValueType.NUMBER: 0.0,
-    ValueType.INTEGER: 0,
-    ValueType.STRING: "",
-}
-
+#: Types that belong to the project of what they hang on.
+_BELOW_PROJECTS: Final = frozenset(["Asset", "AssetVersion", "Note"])
 Values = dict[str, Any]
 
 
@@ -46,36 +34,27 @@ def fill(transaction: Transaction, entity_type: EntityType, values: Values) -> N
         supply(transaction, entity_type, values)
     _fill_common(transaction, entity_type, values)
     missing = []
-    for attribute in entity_type.attributes.values():
-        if not (isinstance(attribute, Scalar) and attribute.is_required):
+    for name, column, substitute in plan(entity_type).required:
+        if values.get(column) is not None:
             continue
-        if values.get(attribute.column) is not None:
-            continue
-        if attribute.foreign_key is not None or attribute.name in entity_type.primary_key:
-            missing.append(attribute.name)
-        elif attribute.value_type is ValueType.DATETIME:
-            values[attribute.column] = transaction.now
-        elif attribute.value_type in _NEUTRAL:
-            values[attribute.column] = _NEUTRAL[attribute.value_type]
+        if substitute is None:
+            missing.append(name)
+        else:
+            values[column] = transaction.now if substitute is NOW else substitute
     if missing:
         raise ValidationError(f"{entity_type.name} cannot be created without {', '.join(missing)}.")
 
 
 def _fill_common(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
-    columns = entity_type.table.c
-    name = entity_type.table_name
-    user_id = transaction.actor.user_id if transaction.actor is not None else None
-    for attribute in entity_type.attributes.values():
-        if not isinstance(attribute, Scalar) or values.get(attribute.column) is not None:
-            continue
-        if attribute.name in _AUTHORS and not (name in _NOT_AUTHORED and attribute.name == "user_id"):
-            values[attribute.column] = user_id
-        elif attribute.name in _MOMENTS and attribute.value_type is ValueType.DATETIME:
-            values[attribute.column] = transaction.now
-        elif attribute.name == "is_active":
-            values[attribute.column] = True
-    if values.get("project_id") is None and "project_id" in columns and entity_type.root != "Context":
-        values["project_id"] = _project_from_above(transaction, name, values)
+    known = plan(entity_type)
+    for column in known.authors:
+        if values.get(column) is None and transaction.actor is not None:
+            values[column] = transaction.actor.user_id
+    for column in known.moments:
+        if values.get(column) is None:
+            values[column] = transaction.now
+    if entity_type.root in _BELOW_PROJECTS and values.get("project_id") is None:
+        values["project_id"] = _project_from_above(transaction, entity_type.table_name, values)
 
 
 def _project_from_above(transaction: Transaction, name: str, values: Values) -> str | None:

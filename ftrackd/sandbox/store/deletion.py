@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 
 from ftrackd.sandbox.errors import IntegrityError
-from ftrackd.sandbox.schema import EntityType, Scalar, metadata, table
+from ftrackd.sandbox.schema import EntityType, metadata, table
 from ftrackd.sandbox.schema.declaration import declarations
 from ftrackd.sandbox.schema.tables import table_name
+from ftrackd.sandbox.store.plans import plan
 
 if TYPE_CHECKING:
     from ftrackd.sandbox.store.rows import Row
@@ -172,11 +173,4 @@ def _delete_loose(transaction: Transaction, doomed: Sequence[_Level]) -> None:
 
 
 def _old_values(kind: EntityType, row: Row) -> dict[str, dict[str, Any]]:
-    return {
-        attribute.legacy_key: {
-            "old": row.get(attribute.variable.text if attribute.variable is not None else attribute.column),
-            "new": None,
-        }
-        for attribute in kind.attributes.values()
-        if isinstance(attribute, Scalar)
-    }
+    return {name: {"old": row.get(column), "new": None} for name, column in plan(kind).announced}

@@ -20,8 +20,9 @@ from ftrackd.sandbox.schema import Collection, Computed, EntityType, Reference, 
 from ftrackd.sandbox.schema.computed import utc_now
 from ftrackd.sandbox.store import consequences, custom_values, defaults, deletion, relations
 from ftrackd.sandbox.store.changes import Change, ChangeRecorder, legacy_type
+from ftrackd.sandbox.store.plans import plan
 from ftrackd.sandbox.store.rows import Row, Rows
-from ftrackd.sandbox.store.values import reference_key, store_scalar, variable_text
+from ftrackd.sandbox.store.values import reference_key, store_scalar
 from ftrackd.sandbox.store.violations import translate
 from ftrackd.sandbox.store.workflow import Workflow, read_workflow
 
@@ -94,23 +95,22 @@ class Transaction:
         kind = self._concrete(kind, data)
         values, collections = self._split(kind, data)
         self._fill_key(kind, values)
-        for attribute in kind.attributes.values():
-            if (
-                isinstance(attribute, Scalar)
-                and attribute.name not in data
-                and attribute.column not in values
-            ):
-                consequences.apply_default(attribute, values)
+        known = plan(kind)
+        for name, default in known.defaults:
+            if name not in data and not default.keys() <= values.keys():
+                values.update(default)
         values.update(kind.stamp)
         consequences.before_create(self, kind, values)
         defaults.fill(self, kind, values)
-        self._execute(kind, values, table(kind.table_name).insert(), _storable(kind, values))
-        row = {column.name: values.get(column.name) for column in kind.table.c}
-        key = [values.get(kind.scalar(name).column) for name in kind.primary_key]
+        row = {column: values.get(column) for column in known.columns}
+        stored = {column: value for column, value in row.items() if value is not None}
+        self._execute(kind, values, known.insert, stored)
+        key = [row[column] for column in known.key_columns]
         consequences.after_create(self, kind, row)
         for attribute_name, members in collections.items():
             relations.write(self, kind, key, attribute_name, members)
-        self.record("add", kind, row, _recorded(kind, row))
+        added = {name: {"old": None, "new": row[column]} for name, column in known.announced}
+        self.record("add", kind, row, added)
         self._notice(kind)
         return key
 
@@ -363,27 +363,10 @@ def _storable(kind: EntityType, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in kind.table.c}
 
 
-def _recorded(kind: EntityType, row: Row) -> dict[str, dict[str, Any]]:
-    """Changes of an entity that was added: every stored attribute."""
-    return {
-        attribute.legacy_key: {"old": None, "new": shown(attribute, row)}
-        for attribute in kind.attributes.values()
-        if isinstance(attribute, Scalar)
-    }
-
-
 def _difference(kind: EntityType, row: Row, changed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     new_row = {**row, **changed}
     return {
-        attribute.legacy_key: {"old": shown(attribute, row), "new": shown(attribute, new_row)}
-        for attribute in kind.attributes.values()
-        if isinstance(attribute, Scalar) and attribute.column in changed
-        if row.get(attribute.column) != new_row[attribute.column]
+        name: {"old": row.get(column), "new": new_row[column]}
+        for name, column in plan(kind).announced
+        if column in changed and row.get(column) != new_row[column]
     }
-
-
-def shown(attribute: Scalar, row: Row) -> Any:
-    """The value of *attribute* in *row* as it stands in ``changes``."""
-    if attribute.variable is not None:
-        return variable_text(row.get(attribute.variable.text))
-    return row.get(attribute.column)
