@@ -379,7 +379,7 @@ class KeyValueMappedCollectionAttribute(AbstractCollectionAttribute):
     is_dense = False
 
     def set_local_value(self, entity: Any, value: Any) -> None:
-        """Set the mapping of `entity` and record it; see :meth:`AbstractCollectionAttribute.set_local_value`."""
+        """Set the mapping of `entity` and record it; a dense one key by key."""
         if self.is_dense and isinstance(value, Mapping) and not isinstance(value, self.collection_class):
             present = self.get_value(entity)
             for key, item in value.items():
