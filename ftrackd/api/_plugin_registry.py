@@ -6,6 +6,7 @@ caller of its own.
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,12 @@ import pluggy
 from ftrackd.api._plugin_arguments import ReducedArguments, reduce_arguments
 
 PROJECT: Final = "ftrack"
+# Frames of the loader, of pluggy and of the import system say nothing to a plugin's author.
+_NOT_THE_PLUGINS: Final = (
+    os.path.dirname(os.path.abspath(__file__)),
+    os.path.dirname(os.path.abspath(pluggy.__file__)),
+    "<frozen importlib",
+)
 _specification = pluggy.HookspecMarker(PROJECT)
 _implementation = pluggy.HookimplMarker(PROJECT)
 
@@ -86,9 +93,17 @@ class PluginRegistry:
         try:
             return caller(**arguments)[0]
         except (Exception, SystemExit) as error:  # noqa: BLE001 - contains one plugin's register()
-            return CallFailure(
-                adapter.module.__name__, error, "".join(traceback.format_exception(error)).rstrip()
-            )
+            return CallFailure(adapter.module.__name__, error, plugin_traceback(error))
+
+
+def plugin_traceback(error: BaseException) -> str:
+    """Return the traceback of *error* from where the plugin's own code begins."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_NOT_THE_PLUGINS):
+        trace = trace.tb_next
+    if trace is None:
+        trace = error.__traceback__ if not isinstance(error, SyntaxError) else None
+    return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
 
 
 class _ModuleAdapter:

@@ -1,66 +1,20 @@
 """Find, load and register plugins.
 
-The one code for it: a plain ``Session(plugin_paths=...)`` in a script and every hosted plugin process come
-here. A plugin that cannot be imported or registered is reported with its traceback and keeps nobody else
-from loading.
+The one code for it: a plain ``Session(plugin_paths=...)`` in a script and every hosted plugin process use the
+same loader. It is imported on first use, so that a Session without plugins does not pay for it.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ftrackd.api._plugin_discovery import PluginSource, find_plugins
-from ftrackd.api._plugin_loading import isolated_imports, load_module, load_source, module_name
-from ftrackd.api._plugin_registry import CallFailure, PluginRegistry
+if TYPE_CHECKING:
+    from ftrackd.api._plugin_registration import LoadReport
 
-__all__ = [
-    "LoadReport",
-    "ModuleReport",
-    "PluginSource",
-    "discover",
-    "find_plugins",
-    "load_plugin",
-    "load_source",
-]
-
-_logger = logging.getLogger("ftrack_api.plugin.discover")
-
-
-@dataclass(frozen=True)
-class ModuleReport:
-    """What happened to one module: ``stage`` is where it ended, ``error`` and ``traceback`` why."""
-
-    name: str
-    file: str
-    stage: str
-    error: str = ""
-    traceback: str = ""
-    dropped_arguments: str = ""
-
-    @property
-    def is_registered(self) -> bool:
-        """Whether ``register`` was called and returned."""
-        return self.stage == "registered"
-
-
-@dataclass
-class LoadReport:
-    """What happened to each module of a plugin."""
-
-    source: PluginSource
-    modules: list[ModuleReport] = field(default_factory=list)
-
-    @property
-    def errors(self) -> list[ModuleReport]:
-        """The modules that did not get to the end of ``register``."""
-        return [module for module in self.modules if module.error]
+__all__ = ["discover", "load_source"]
 
 
 def discover(
@@ -71,137 +25,24 @@ def discover(
     """Load the plugins found on *paths* and call ``register`` of each.
 
     Each ``register`` gets *positional_arguments* and *keyword_arguments* reduced to what its signature takes;
-    one warning names what was left out. Errors are logged, with the traceback, and returned in the reports.
-    Blank paths are skipped. Files without ``register`` are helpers: importable by the plugins beside them and
-    never run on their own.
+    one warning names what was left out. Errors are logged, with the traceback, and returned in the reports;
+    they keep no other plugin from loading. Blank and missing paths are skipped. Files without ``register``
+    are helpers: importable by the plugins beside them and never run on their own.
     """
-    registry = PluginRegistry()
-    return [
-        load_plugin(source, registry, positional_arguments or (), keyword_arguments or {})
-        for source in find_plugins(paths)
-    ]
+    given = [text for path in paths if (text := os.fspath(path)).strip()]
+    if not given:
+        return []
+    from ftrackd.api import _plugin_registration
+
+    return _plugin_registration.discover(given, positional_arguments or (), keyword_arguments or {})
 
 
-@dataclass(frozen=True)
-class LoadedModule:
-    """A module of a plugin after import: ``module`` is ``None`` when that failed, as ``report`` says."""
+def load_source(modname: str, filename: str | os.PathLike[str]) -> ModuleType:
+    """Execute *filename* as the module *modname* and return it.
 
-    module: ModuleType | None
-    report: ModuleReport
-
-
-def load_plugin(
-    source: PluginSource,
-    registry: PluginRegistry,
-    positional_arguments: Sequence[Any] = (),
-    keyword_arguments: Mapping[str, Any] | None = None,
-) -> LoadReport:
-    """Load the modules of one plugin and call ``register`` of each through *registry*; never raises.
-
-    A module registers before the next one is imported, so that a plugin's files may build on each other.
+    The module is in ``sys.modules`` before it executes, so that dataclasses, pickling and relative imports
+    work; it is taken out again when it raises.
     """
-    report = LoadReport(source)
-    with isolated_imports(source):
-        for loaded in _modules(source):
-            report.modules.append(
-                _registered(loaded, registry, positional_arguments, keyword_arguments or {})
-            )
-    return report
+    from ftrackd.api import _plugin_loading
 
-
-def load_modules(source: PluginSource) -> list[LoadedModule]:
-    """Import the modules of one plugin without registering them; never raises."""
-    with isolated_imports(source):
-        return list(_modules(source))
-
-
-def register_modules(
-    source: PluginSource,
-    modules: Sequence[LoadedModule],
-    registry: PluginRegistry,
-    positional_arguments: Sequence[Any] = (),
-    keyword_arguments: Mapping[str, Any] | None = None,
-) -> LoadReport:
-    """Call ``register`` of modules that :func:`load_modules` imported; never raises."""
-    with isolated_imports(source):
-        reports = [
-            _registered(loaded, registry, positional_arguments, keyword_arguments or {}) for loaded in modules
-        ]
-    return LoadReport(source, reports)
-
-
-def _modules(source: PluginSource) -> Iterator[LoadedModule]:
-    if source.entry_point:
-        yield _load_entry_point(source)
-        return
-    for file in source.modules:
-        yield _load_file(source, file)
-
-
-def _load_file(source: PluginSource, file: Path) -> LoadedModule:
-    name = module_name(source, file)
-    try:
-        return LoadedModule(load_module(source, file), ModuleReport(name, str(file), "imported"))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - contains what a plugin does at import
-        return LoadedModule(None, _import_failure(name, str(file), error))
-
-
-def _load_entry_point(source: PluginSource) -> LoadedModule:
-    # Only entry points need the metadata reader, which is slow to import.
-    from importlib.metadata import entry_points
-
-    try:
-        (point,) = entry_points(group="ftrackd.plugins", name=source.entry_point)
-        loaded = point.load()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - contains what a plugin does at import
-        return LoadedModule(None, _import_failure(source.entry_point, source.entry_point, error))
-    if isinstance(loaded, ModuleType):
-        module = loaded
-    else:
-        module = ModuleType(f"{loaded.__module__}:{getattr(loaded, '__qualname__', source.entry_point)}")
-        vars(module)["register"] = getattr(loaded, "register", loaded)
-        vars(module)["unregister"] = getattr(loaded, "unregister", None)
-    file = getattr(module, "__file__", None) or source.entry_point
-    return LoadedModule(module, ModuleReport(module.__name__, file, "imported"))
-
-
-def _import_failure(name: str, file: str, error: BaseException) -> ModuleReport:
-    _logger.error("Failed to load plugin %s: %s: %s", file, type(error).__name__, error, exc_info=error)
-    return ModuleReport(
-        name,
-        file,
-        "import failed",
-        f"{type(error).__name__}: {error}",
-        "".join(traceback.format_exception(error)).rstrip(),
-    )
-
-
-def _registered(
-    loaded: LoadedModule,
-    registry: PluginRegistry,
-    positional_arguments: Sequence[Any],
-    keyword_arguments: Mapping[str, Any],
-) -> ModuleReport:
-    module, file = loaded.module, loaded.report.file
-    if module is None:
-        return loaded.report
-    if not callable(getattr(module, "register", None)):
-        _logger.debug("%s has no register function, so it is a helper", file)
-        return ModuleReport(module.__name__, file, "no register")
-    outcome = registry.register(module, positional_arguments, keyword_arguments)
-    if isinstance(outcome, CallFailure):
-        _logger.error(
-            "Failed to register plugin %s: %s: %s",
-            file,
-            type(outcome.error).__name__,
-            outcome.error,
-            exc_info=outcome.error,
-        )
-        error = f"{type(outcome.error).__name__}: {outcome.error}"
-        return ModuleReport(module.__name__, file, "register failed", error, outcome.traceback)
-    dropped = outcome.describe()
-    if dropped:
-        _logger.warning(
-            "register of %s does not take these arguments, so they were left out: %s", file, dropped
-        )
-    return ModuleReport(module.__name__, file, "registered", dropped_arguments=dropped)
+    return _plugin_loading.load_source(modname, filename)

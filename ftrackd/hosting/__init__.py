@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ftrackd.hosting.checking import CheckResult as CheckResult
+    from ftrackd.hosting.checking import check as check
     from ftrackd.hosting.errors import HostingError as HostingError
     from ftrackd.hosting.errors import LinkError as LinkError
     from ftrackd.hosting.errors import TemplateError as TemplateError
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from ftrackd.hosting.model import ServerAccess as ServerAccess
 
 _HOMES = {
+    "CheckResult": "checking",
     "Host": "host",
+    "check": "checking",
     **dict.fromkeys(
         ("HostingError", "LinkError", "TemplateError", "UnknownPluginError", "UntrustedPathError"), "errors"
     ),

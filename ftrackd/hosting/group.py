@@ -13,7 +13,7 @@ from ftrackd.hosting.model import PluginState, PluginStatus, PluginSubscription
 from ftrackd.hosting.restart import RestartPolicy
 
 if TYPE_CHECKING:
-    from ftrackd.hosting.process import HostedProcess
+    from ftrackd.hosting.process import HostedProcess, StartReport
 
 
 class PluginGroup:
@@ -33,6 +33,7 @@ class PluginGroup:
         self.errors: dict[str, str] = {}
         self.stacks: dict[str, str] = {}
         self.counters: dict[str, Counter[str]] = {}
+        self.last_report: StartReport | None = None
         self.reason = ""
         self.state: PluginState = "starting"
         self.attempted_files: dict[str, str] = {}
@@ -75,7 +76,7 @@ class PluginGroup:
         entry = self.entries[plugin]
         state, reason = self._state_of(entry)
         process = self.current
-        latest = process or self.candidate
+        report = process.report if process is not None else self.last_report
         counters = dict(self.counters.get(plugin, Counter()))
         if process is not None:
             counters["uncommitted"] = counters.get("uncommitted", 0) + process.uncommitted.get(plugin, 0)
@@ -100,7 +101,7 @@ class PluginGroup:
             running=process.running(plugin) if process is not None else (),
             is_session_plugin=is_session_plugin,
             is_responsive=process.is_responsive if process is not None else True,
-            modules=latest.report.modules.get(plugin, ()) if latest is not None else (),
+            modules=report.modules.get(plugin, ()) if report is not None else (),
             counters=counters,
             failures=self.restart.failures,
             retry_in_s=max(0.0, self.retry_at - now) if self.retry_at is not None else None,

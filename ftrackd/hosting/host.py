@@ -334,7 +334,7 @@ class Host:
         group = process.group
         if process is not group.candidate or self._is_stopping:
             return
-        process.report = StartReport.read(frame.header["plugins"])
+        process.report = group.last_report = StartReport.read(frame.header["plugins"])
         self._changes.loaded(group, frame.header["files"])
         self._scanner.further_files = self._changes.further_files(self._groups.values())
         errors = process.report.errors

@@ -13,10 +13,16 @@ from typing import Any, Final
 
 from ftrackd.api._plugin_discovery import PluginSource
 from ftrackd.api._plugin_loading import forget_modules
+from ftrackd.api._plugin_registration import (
+    LoadedModule,
+    LoadReport,
+    load_modules,
+    load_plugin,
+    register_modules,
+)
 from ftrackd.api._plugin_registry import PluginRegistry
 from ftrackd.api.event import codec
 from ftrackd.api.event.base import Event
-from ftrackd.api.plugin import LoadedModule, LoadReport, load_modules, load_plugin, register_modules
 from ftrackd.hosting.child import failures
 from ftrackd.hosting.child.event_hub import acting_as_guest
 from ftrackd.hosting.child.lanes import Lane, Turnstile
