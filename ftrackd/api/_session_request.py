@@ -22,6 +22,9 @@ READ_ONLY_ACTIONS: Final = frozenset(
     {"query", "search", "query_schemas", "query_server_information", "permissions"}
 )
 
+#: Requests whose answers hold no entities or dates; they are large and need no walk.
+_UNTAGGED_ACTIONS: Final = frozenset({"query_schemas", "query_server_information"})
+
 #: Attempts in all, and the limits of the full-jitter back-off between them, in seconds.
 MAX_ATTEMPTS: Final = 4
 BACK_OFF_BASE_S: Final = 0.25
@@ -112,7 +115,7 @@ class RequestMethods(SessionState):
             # The bulk of all data: rows become entities, what is in them stays as it is until it is read.
             result["data"] = self._rows_as_entities(rows)
             return result
-        return result if _is_untagged([request]) else self._decode_value(result)
+        return result if _action(request) in _UNTAGGED_ACTIONS else self._decode_value(result)
 
     def _rows_as_entities(self, rows: list[Any]) -> list[Any]:
         entities = []
@@ -190,8 +193,8 @@ def _is_read_only(requests_made: list[Any]) -> bool:
 
 
 def _is_untagged(requests_made: list[Any]) -> bool:
-    """Return whether the answers hold no entities or dates: they are large and need no walk."""
-    return all(_action(request) in {"query_schemas", "query_server_information"} for request in requests_made)
+    """Return whether the answers hold no entities or dates."""
+    return all(_action(request) in _UNTAGGED_ACTIONS for request in requests_made)
 
 
 def _was_never_sent(error: exception.NetworkError) -> bool:

@@ -277,9 +277,9 @@ class SessionState:
 
     def entity_reference(self, entity: Entity) -> dict[str, Any]:
         """Return the type and primary key of `entity`, which is how others refer to it."""
-        with self.auto_populating(False):
-            reference: dict[str, Any] = {"__entity_type__": entity.entity_type}
-            reference.update((name, entity[name]) for name in entity.primary_key_attributes)
+        reference: dict[str, Any] = {"__entity_type__": entity.entity_type}
+        for name in entity.primary_key_attributes:
+            reference[name] = entity._stored(name)
         return reference
 
     def merge(self, value: Any, merged: dict[Any, Any] | None = None) -> Any:

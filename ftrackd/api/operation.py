@@ -71,7 +71,10 @@ _ATOMS = frozenset({str, int, float, bool, type(None)})
 
 
 def _copied(value: Any) -> Any:
-    return value if type(value) in _ATOMS else copy.copy(value)
+    if type(value) in _ATOMS or hasattr(value, "primary_key_attributes"):
+        # Copies of an entity are views of it; the entity itself does as well.
+        return value
+    return copy.copy(value)
 
 
 class Operations:
