@@ -15,6 +15,7 @@ from ftrackd.api.exception import ServerCompatibilityError, ServerError
 if TYPE_CHECKING:
     from ftrackd.api._transfer import OnProgress
     from ftrackd.api.entity.base import Entity
+    from ftrackd.api.operation import Operation
 
 #: Components that the web player looks for belong in the location it plays from.
 _REVIEW_COMPONENT_NAMES: Final = frozenset({"ftrackreview-mp4", "ftrackreview-webm", "ftrackreview-image"})
@@ -64,6 +65,19 @@ class StorageMethods:
             if attribute.name not in {"name", *location.primary_key_attributes}:
                 attribute.set_remote_value(location, symbol.NOT_SET)
         self._identity_map.add(location.entity_type, key, location)
+
+    def settle_unanswered(self: Any, operations: Sequence[Operation]) -> None:
+        """Take *operations*, whose commit got no answer, for done: the server was found to have them.
+
+        What the server made of them is loaded when it is read.
+        """
+        unit = self._units.current()
+        sent = {id(operation) for operation in operations}
+        with self._thread_lock:
+            others = [operation for operation in unit.operations.hand_over() if id(operation) not in sent]
+            unit.operations.came_back(others)
+            unit.operations.arrived(list(operations))
+            self._settle(unit, list(operations), [])
 
     def pick_location(self: Any, component: Entity | None = None) -> Entity | None:
         """Return the accessible location with the best priority, of those that have *component* if given.

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ftrackd.api._expression import quoted
+from ftrackd.api.exception import NetworkError, ServerError
 
 if TYPE_CHECKING:
     from ftrackd.api.entity.base import Entity
@@ -36,6 +37,15 @@ def find_component_locations(location: Entity, components: Sequence[Entity]) -> 
         _get_ids(components),
     )
     return list(rows)
+
+
+def exist(session: Any, rows: Sequence[Entity]) -> bool:
+    """Return whether the server is known to have all of the *rows*, which this session wanted to create."""
+    try:
+        found = _query_by_ids(session, "select id from ComponentLocation where id in", _get_ids(rows))
+        return bool(rows) and {row["id"] for row in found} == set(_get_ids(rows))
+    except (NetworkError, ServerError):
+        return False
 
 
 def find_identifier_holders(location: Entity, resource_identifier: str) -> list[str]:

@@ -17,6 +17,8 @@ from ftrackd.api.exception import (
     ComponentInLocationError,
     ComponentNotInLocationError,
     LocationError,
+    NetworkError,
+    ServerError,
 )
 from ftrackd.api.logging import LazyLogMessage as L
 
@@ -267,16 +269,22 @@ class Location(Entity):
         self, components: Sequence[Entity], resource_identifiers: Sequence[str]
     ) -> None:
         """Record on the server that *components* are here, all or none."""
-        rows = []
+        rows: list[Entity] = []
+        sent: list[Any] = []
         try:
             for component, identifier in zip(components, resource_identifiers, strict=True):
-                rows.append(self._register_component_in_location(component, identifier))
+                row = self._register_component_in_location(component, identifier)
+                rows.extend([row] if row is not None else [])
+            sent = list(self.session.recorded_operations)
             self.session.commit()
-        except BaseException:
+        except BaseException as error:
+            if _may_have_been_done(error) and _location_query.exist(self.session, rows):
+                # The commit is one transaction: what is there of it says that all of it was done.
+                self.session.settle_unanswered(sent)
+                return
             # Else the next commit, whoever makes it, would register what this call reports as failed.
             for row in rows:
-                if row is not None:
-                    self.session.delete(row)
+                self.session.delete(row)
             raise
 
     def _register_component_in_location(self, component: Entity, resource_identifier: str) -> Entity | None:
@@ -372,6 +380,12 @@ class Location(Entity):
     def _publish(self, topic: str, component: Entity) -> None:
         data = {"component_id": component["id"], "location_id": self["id"]}
         self.session.event_hub.publish(Event(topic=topic, data=data), on_error="ignore")
+
+
+def _may_have_been_done(error: BaseException) -> bool:
+    """Return whether *error* leaves open if the server did what it was asked."""
+    # An error without a name of the server's was made up by something on the way.
+    return isinstance(error, NetworkError) or (isinstance(error, ServerError) and error.exception is None)
 
 
 def _pair_with_sources(components: Sequence[Entity], sources: Any) -> list[tuple[Entity, Any]]:

@@ -88,6 +88,62 @@ def test_when_the_server_refuses_the_registration_then_it_can_be_repeated(
     assert len(rows) == 1
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"fault": "fail_requests", "status": 502, "after": True},
+        {"fault": "drop_requests", "after": True},
+    ],
+)
+def test_when_only_the_answer_is_lost_then_the_registration_counts(
+    studio: Studio, session: Session, sandbox, fault: dict[str, Any]
+) -> None:
+    """The server has it all; telling the caller otherwise would make it add everything twice."""
+    commit = session.commit
+
+    def commit_unheard() -> None:
+        sandbox.fault(path="/api", count=1, **fault)
+        commit()
+
+    session.commit = commit_unheard
+    sequence = studio.make_sequence(2, name="unheard")
+    studio.disk.add_component(sequence, studio.origin)
+    session.commit = commit
+    assert session.created == session.modified == []
+    assert sequence["name"] == "unheard"
+    assert {member["name"] for member in sequence["members"]} == {"0001", "0002"}
+    assert studio.registered(sequence) == {studio.disk["id"]}
+    session.commit()
+    studio.disk.remove_component(sequence)
+    studio.disk.add_component(sequence, studio.origin)
+    assert studio.disk.get_component_availability(sequence) == 100.0
+
+
+def test_when_neither_commit_nor_question_is_answered_then_it_has_failed(
+    studio: Studio, session: Session, sandbox
+) -> None:
+    component = studio.make_component()
+    session.commit()
+    commit = session.commit
+
+    def commit_in_vain() -> None:
+        sandbox.fault(fault="fail_requests", path="/api", status=500)
+        commit()
+
+    session.commit = commit_in_vain
+    try:
+        with pytest.raises(exception.LocationError, match="500"):
+            studio.disk.add_component(component, studio.origin)
+    finally:
+        sandbox.clear_faults()
+    session.commit = commit
+    assert session.created == []
+    session.commit()
+    assert studio.registered(component) == set()
+    studio.disk.add_component(component, studio.origin)
+    assert studio.registered(component) == {studio.disk["id"]}
+
+
 def test_when_adding_a_new_component_fails_then_it_is_not_created(studio: Studio, session: Session) -> None:
     path = studio.write("frames.mov", b"x")
     studio.disk.accessor = FillingAccessor(studio.disk.accessor.prefix)
