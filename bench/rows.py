@@ -208,20 +208,23 @@ CLIENT_ROWS: tuple[Row, ...] = (
         "15x faster",
         _faster(15),
     ),
-    Row(
-        "packets",
-        "decode a packet of 1 kB, of json.loads",
-        _quotient("decode_one", "loads_one"),
-        times,
-        "<= 0.8x",
-        _at_most(0.8),
+    *(
+        Row(
+            "packets",
+            f"decode a packet of {size}, of json.loads",
+            _quotient(f"decode_{name}", f"loads_{name}"),
+            times,
+            "<= 0.8x",
+            _at_most(0.8),
+        )
+        for name, size in (("one", "1 kB"), ("ten", "8 kB"))
     ),
     Row(
         "packets",
-        "decode a packet of 8 kB, of json.loads",
-        _quotient("decode_ten", "loads_ten"),
+        "a packet of 1 kB to an Event, of json.loads",
+        _quotient("event_one", "loads_one"),
         times,
-        "<= 0.8x",
-        _at_most(0.8),
+        "",
+        lambda official, ours: True,
     ),
 )

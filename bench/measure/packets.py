@@ -44,17 +44,22 @@ def main():
             received = frame.encode()
 
             def decode(received=received):
-                packet = codec.decode_packet(received)
-                return codec.event_from(codec.decode_event_data(packet.data)[1])
+                return codec.decode_event_data(codec.decode_packet(received).data)[1]
+
+            def event(decode=decode):
+                return codec.event_from(decode())
         else:
             hub = ftrack_api.event.hub.EventHub("http://canned.invalid", "anna", "key")
 
             def decode(frame=frame, hub=hub):
-                data = frame.split(":", 3)[3]
-                return ftrack_api.event.base.Event(**hub._decode(data)["args"][0])
+                return hub._decode(frame.split(":", 3)[3])["args"][0]
 
-        assert decode()["in_reply_to_event"] is None
+            def event(decode=decode):
+                return ftrack_api.event.base.Event(**decode())
+
+        assert event()["in_reply_to_event"] is None
         values[f"decode_{name}"] = client.per_call(decode)
+        values[f"event_{name}"] = client.per_call(event)
         values[f"loads_{name}"] = client.per_call(lambda text=text: json.loads(text))
     client.report(**values)
 

@@ -43,6 +43,7 @@ _BEFORE_EVENT = re.compile(rb'\s*\{\s*"name"\s*:\s*"ftrack\.event"\s*,\s*"args"\
 _AFTER_EVENT = re.compile(rb"\]\s*\}\s*\Z")
 # Where the closing brackets are looked for, so that a long event isn't searched.
 _TAIL_LENGTH: Final = 16
+_REPLY_NAME: Final = b"inReplyToEvent"
 _NUMBER = re.compile(rb"[0-9]{1,18}")
 
 
@@ -252,11 +253,15 @@ def _decode_unusual_event_data(data: bytes) -> tuple[bytes, dict[str, Any]]:
 
 def _renamed(raw: bytes, event: dict[str, Any]) -> dict[str, Any]:
     # A JSON escape could hide the name; no sender writes one in a key, and the top level is looked at anyway.
-    expected = 0
-    if "inReplyToEvent" in event:
+    at_top = "inReplyToEvent" in event
+    if at_top:
         event["in_reply_to_event"] = event.pop("inReplyToEvent")
-        expected = 1
-    if raw.count(b"inReplyToEvent") > expected:
+    # Looking for one rare letter is ten times as fast as looking for the name, and mostly enough: when the
+    # first R belongs to the last occurrence of the name, there is no other.
+    first = raw.find(b"R")
+    if first < 0 or (at_top and raw.rfind(_REPLY_NAME) == first - _REPLY_NAME.index(b"R")):
+        return event
+    if raw.count(_REPLY_NAME) > at_top:
         _rename_everywhere(event)
     return event
 

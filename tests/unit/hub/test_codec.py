@@ -77,6 +77,21 @@ def test_when_an_event_names_the_event_it_answers_then_the_key_is_renamed_at_eve
     }
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"topic": "a", "data": {"inReplyToEvent": 1}},
+        {"inReplyToEvent": 0, "data": {"inReplyToEvent": 1}, "topic": "Render"},
+        {"topic": "Render", "data": {"inReplyToEvent": 1}, "inReplyToEvent": 0},
+        {"topic": "a", "data": [{"inReplyToEvent": 1}], "inReplyToEvent": 0},
+    ],
+)
+def test_when_the_name_stands_anywhere_then_no_place_is_missed(event):
+    _, decoded = codec.decode_event_data(_frame(event))
+    assert "inReplyToEvent" not in json.dumps(decoded)
+    assert json.loads(json.dumps(event).replace("inReplyToEvent", "in_reply_to_event")) == decoded
+
+
 def test_when_the_name_occurs_only_in_a_value_then_nothing_is_renamed():
     _, decoded = codec.decode_event_data(_frame({"topic": "a", "data": {"k": "inReplyToEvent"}}))
     assert decoded["data"] == {"k": "inReplyToEvent"}
