@@ -18,6 +18,8 @@ from ftrackd.api._plugin_discovery import PluginSource
 
 NAMESPACE: Final = "ftrackd_plugins"
 
+_HOOK_MARK: Final = "is_ftrackd_source_finder"
+
 ReadSource = Callable[[str], bytes]
 
 # Folders whose modules belong to a plugin, by plugin name: other plugins must not pick up helpers from them.
@@ -66,6 +68,8 @@ def install_source_finder(roots: Sequence[Path], read_source: ReadSource | None 
             (SourceLoader, importlib.machinery.SOURCE_SUFFIXES),
         )
 
+    sys.path_hooks[:] = [former for former in sys.path_hooks if not hasattr(former, _HOOK_MARK)]
+    setattr(hook, _HOOK_MARK, True)
     sys.path_hooks.insert(0, hook)
     sys.path_importer_cache.clear()
 

@@ -79,7 +79,6 @@ class PluginGroup:
         report = process.report if process is not None else self.last_report
         counters = dict(self.counters.get(plugin, Counter()))
         if process is not None:
-            counters["uncommitted"] = counters.get("uncommitted", 0) + process.uncommitted.get(plugin, 0)
             counters["dropped_lines"] = (
                 counters.get("dropped_lines", 0) + process.dropped_lines + process.dropped_output
             )

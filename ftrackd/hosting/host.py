@@ -320,7 +320,6 @@ class Host:
     def _ponged(self, process: HostedProcess, frame: Frame) -> None:
         process.last_pong = time.monotonic()
         process.dropped_lines = frame.header["dropped_lines"]
-        process.uncommitted = frame.header["uncommitted"]
         if frame.header["files"]:
             process.files.update(frame.header["files"])
             if process is process.group.current:

@@ -111,6 +111,7 @@ class HostedProcess:
         # Guards the link's writing side and the flights: deliveries come from other threads.
         self._lock = threading.Lock()
         self._stack = bytearray()
+        self._is_link_ended = False
         self.group = group
         self.generation = generation
         self.plugins = plugins = tuple(concurrency)
@@ -134,7 +135,6 @@ class HostedProcess:
         self.memory_bytes = 0
         self.dropped_lines = 0
         self.dropped_output = 0
-        self.uncommitted: Mapping[str, int] = {}
         self.exit: ProcessEnd | None = None
         self.link, self._child_link = socket.socketpair()
         self._output, self._child_output = os.pipe()
@@ -346,19 +346,22 @@ class HostedProcess:
         except OSError:
             data = b""
         if not data:
-            self._loop.forget(self.link)
-            self._on_end(self)
-            return False
+            return self._end_link()
         try:
             frames = self._decoder.feed(data)
         except LinkError as error:
             self.end_reason = f"it sent something unreadable: {error}"
-            self._loop.forget(self.link)
-            self._on_end(self)
-            return False
+            return self._end_link()
         for frame in frames:
             self._on_frame(self, frame)
         return True
+
+    def _end_link(self) -> bool:
+        self._loop.forget(self.link)
+        if not self._is_link_ended:
+            self._is_link_ended = True
+            self._on_end(self)
+        return False
 
     def _read_output(self) -> bool:
         data = self._read_pipe(self._output, _OUTPUT_BYTES_PER_READ)

@@ -89,6 +89,8 @@ class Relay:
             return
         status: OutcomeStatus = header["status"]
         group.count(flight.plugin, status)
+        if header.get("uncommitted"):
+            group.count(flight.plugin, "uncommitted", header["uncommitted"])
         group.restart.succeeded()
         self._listener.delivery_done(
             flight.plugin,

@@ -15,10 +15,11 @@ import threading
 import time
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final
 
 from ftrackd.api import _json, alias
-from ftrackd.api._plugin_loading import SourceLoader, install_source_finder
+from ftrackd.api._plugin_loading import SourceLoader, forget_modules, install_source_finder
 from ftrackd.hosting import trust
 from ftrackd.hosting.child.output import LineBudget, LineStream, LinkLogHandler
 from ftrackd.hosting.child.runtime import GuestModules, PluginRuntime, waiting_threads
@@ -106,6 +107,7 @@ class PluginProcess:
     def _start(self, specification: ProcessSpecification) -> None:
         if self._is_forked:
             self._prepare(specification)
+        self._prepare_imports(specification)
         for plugin in specification.plugins:
             runtime = PluginRuntime(plugin, specification, self._bootstrap, self._link, self._guest_modules)
             self._runtimes[runtime.name] = runtime
@@ -143,9 +145,15 @@ class PluginProcess:
         logging.captureWarnings(True)
         sys.stdout = LineStream(sys.__stdout__, "print", logging.INFO)
         sys.stderr = LineStream(sys.__stderr__, "stderr", logging.WARNING)
+
+    def _prepare_imports(self, specification: ProcessSpecification) -> None:
         alias.install()
+        if not self._is_forked:
+            # Another version may have run here before; a new one starts from its files.
+            for plugin in specification.plugins:
+                forget_modules(plugin.source)
         install_source_finder(
-            [*map(_path, specification.roots)],
+            [Path(root) for root in specification.roots],
             None if specification.allows_unsafe_paths else trust.read_trusted,
         )
 
@@ -188,7 +196,6 @@ class PluginProcess:
             {
                 "number": frame.header["number"],
                 "dropped_lines": self._budget.dropped,
-                "uncommitted": {name: runtime.uncommitted for name, runtime in self._runtimes.items()},
                 "files": new_files,
             },
         )
@@ -205,12 +212,6 @@ def guest_paths(guests: Sequence[PluginSpecification], own: Container[str]) -> t
         else:
             paths += [os.path.realpath(module) for module in guest.source.modules]
     return tuple(paths)
-
-
-def _path(text: str) -> Any:
-    from pathlib import Path
-
-    return Path(text)
 
 
 def _limit_memory(limit_bytes: int) -> None:

@@ -87,7 +87,8 @@ class PluginRuntime:
         self.plugin = plugin
         self.name = plugin.source.name
         self.report = LoadReport(plugin.source)
-        self.uncommitted = 0
+        # What the callback of this thread left behind, on its way to the outcome.
+        self._uncommitted = threading.local()
         self._process = process
         self._bootstrap = bootstrap
         self._link = link
@@ -223,6 +224,9 @@ class PluginRuntime:
             errors = [error]
         seconds = time.monotonic() - began
         outcome: dict[str, Any] = {"status": "returned", "seconds": seconds}
+        left, self._uncommitted.count = getattr(self._uncommitted, "count", 0), 0
+        if left:
+            outcome["uncommitted"] = left
         if event is not None and event.is_stopped():
             outcome["stopped"] = True
         if errors:
@@ -262,7 +266,7 @@ class PluginRuntime:
                 return [failure.exception for failure in outcome.failures]
             finally:
                 if unit.pending_count:
-                    self.uncommitted += unit.pending_count
+                    self._uncommitted.count = unit.pending_count
                     _logger.warning(
                         "Callback for %s left %d operations uncommitted, rolled back: %s",
                         event["topic"],
