@@ -26,7 +26,7 @@ SecondsOption = Annotated[float, typer.Option("--wait", help="Seconds to wait fo
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the root."""
     panel = "Write plugins"
-    for command in (new, fire, launch):
+    for command in (new, check, fire, launch):
         app.command(rich_help_panel=panel)(command)
     app.command("set", rich_help_panel=panel)(set_attributes)
 
@@ -48,6 +48,27 @@ def new(
     target.write_text(render_plugin(name, kind))
     print(f"wrote {target}")
     print(f"`ftrackd check {target}` looks at it, `ftrackd run --sandbox --plugins {folder}` loads it")
+
+
+def check(
+    paths: Annotated[list[Path], typer.Argument(help="Plugins or folders with plugins.")],
+    as_json: JsonOption = False,
+    tracebacks: Annotated[bool, typer.Option("--tracebacks", "-t", help="Show tracebacks.")] = False,
+    allow_unsafe_paths: Annotated[
+        bool, typer.Option("--allow-unsafe-paths", help="Also look at code that other users may write.")
+    ] = False,
+) -> None:
+    """Tell for each plugin whether it would load, what it subscribes to, or why it would stay silent.
+
+    The plugins are really loaded, in processes of their own and without a server. Exit code 1 when one
+    would not work.
+    """
+    from ftrackd.cli.check_command import check_plugins
+
+    if not check_plugins(
+        paths, as_json=as_json, allow_unsafe_paths=allow_unsafe_paths, show_tracebacks=tracebacks
+    ):
+        raise typer.Exit(1)
 
 
 def fire(

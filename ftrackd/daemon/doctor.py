@@ -77,6 +77,7 @@ def _state_folder(settings: Settings) -> Iterator[Finding]:
 def _plugin_paths(settings: Settings) -> Iterator[Finding]:
     from ftrackd.hosting.errors import UntrustedPathError
     from ftrackd.hosting.trust import check_tree
+    from ftrackd.hosting.watcher import is_on_network
 
     if not settings.hosting.plugin_paths and not settings.hosting.entry_points:
         yield Finding("plugin paths", False, "none; set hosting.plugin_paths or FTRACK_EVENT_PLUGIN_PATH")
@@ -87,7 +88,8 @@ def _plugin_paths(settings: Settings) -> Iterator[Finding]:
         try:
             if not settings.hosting.allow_unsafe_paths:
                 check_tree(path)
-            yield Finding("plugin path", True, str(path))
+            polled = ", on a network file system, which is polled" if is_on_network(str(path)) else ""
+            yield Finding("plugin path", True, f"{path}{polled}")
         except UntrustedPathError as error:
             yield Finding("plugin path", False, str(error))
     if settings.hosting.allow_unsafe_paths:
