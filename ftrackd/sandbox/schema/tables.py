@@ -113,7 +113,8 @@ def _add_columns(columns: dict[str, sa.Column[Any]], declaration: Declaration) -
     key = lineage(declaration.name)[0].words("key") or ("id",)
     for attribute in declaration.properties.values():
         if attribute.kind == "scalar" and attribute.column is None and attribute.name not in columns:
-            for column in _columns(attribute, is_key=attribute.name in key):
+            is_leading = attribute.name == key[0]
+            for column in _columns(attribute, is_key=attribute.name in key, is_leading=is_leading):
                 columns[column.name] = column
     for line in declaration.directives.get("column", ()):
         name, *words = line.split()
@@ -121,7 +122,7 @@ def _add_columns(columns: dict[str, sa.Column[Any]], declaration: Declaration) -
             columns[name] = _hidden_column(name, words)
 
 
-def _columns(attribute: Property, *, is_key: bool) -> list[sa.Column[Any]]:
+def _columns(attribute: Property, *, is_key: bool, is_leading: bool = False) -> list[sa.Column[Any]]:
     column_type = _TYPES[attribute.value_type]
     if is_key and attribute.name != "id" and not attribute.name.endswith("_id"):
         column_type = EXACT_TEXT
@@ -133,7 +134,7 @@ def _columns(attribute: Property, *, is_key: bool) -> list[sa.Column[Any]]:
         column_type,
         *arguments,
         primary_key=is_key,
-        index=foreign_key is not None and not is_key,
+        index=foreign_key is not None and not is_leading,
     )
     if attribute.value_type is not ValueType.VARIABLE:
         return [column]

@@ -13,6 +13,29 @@ from ftrackd.sandbox.store import Actor, Store
 POSTGRESQL = os.environ.get("FTRACKD_TEST_POSTGRESQL")
 
 
+def _postgresql(statement):
+    """Carry out *statement* outside a transaction, as CREATE DATABASE wants it."""
+    url = sa.make_url(POSTGRESQL).set(drivername="postgresql+psycopg")
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(statement))
+    engine.dispose()
+
+
+def _address(database):
+    return sa.make_url(POSTGRESQL).set(database=database).render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def template():
+    """A seeded database that each test gets a copy of: making all tables takes a second."""
+    name = f"template_{uuid.uuid4().hex[:12]}"
+    _postgresql(f"CREATE DATABASE {name}")
+    Store.open(_address(name), seed="minimal").close()
+    yield name
+    _postgresql(f"DROP DATABASE {name}")
+
+
 @pytest.fixture(
     params=[
         "sqlite",
@@ -29,19 +52,13 @@ def store(request):
         with Store.open(seed="minimal") as store:
             yield store
         return
-    # Each test has a schema of its own in the database.
     name = f"test_{uuid.uuid4().hex[:12]}"
-    engine = sa.create_engine(sa.make_url(POSTGRESQL).set(drivername="postgresql+psycopg"))
-    with engine.begin() as connection:
-        connection.execute(sa.text(f"CREATE SCHEMA {name}"))
-    url = sa.make_url(POSTGRESQL).update_query_dict({"options": f"-csearch_path={name}"})
+    _postgresql(f"CREATE DATABASE {name} TEMPLATE {request.getfixturevalue('template')}")
     try:
-        with Store.open(url.render_as_string(hide_password=False), seed="minimal") as store:
+        with Store.open(_address(name), seed="minimal") as store:
             yield store
     finally:
-        with engine.begin() as connection:
-            connection.execute(sa.text(f"DROP SCHEMA {name} CASCADE"))
-        engine.dispose()
+        _postgresql(f"DROP DATABASE {name}")
 
 
 class World:
