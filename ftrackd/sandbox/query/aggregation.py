@@ -20,7 +20,8 @@ _FUNCTIONS: Final[dict[str, Any]] = {
     "min": sa.func.min,
     "max": sa.func.max,
 }
-_NUMERIC: Final = (ValueType.INTEGER, ValueType.NUMBER, ValueType.BOOLEAN, ValueType.VARIABLE)
+_NUMERIC: Final = (ValueType.INTEGER, ValueType.NUMBER, ValueType.VARIABLE)
+_ORDERED: Final = (*_NUMERIC, ValueType.STRING, ValueType.DATETIME)
 
 
 def execute_aggregate(
@@ -67,9 +68,11 @@ def execute_aggregate(
 
 def _aggregate(compiler: CriteriaCompiler, place: Place, projection: Aggregate) -> PathValue:
     value = compiler.value_at(projection.path, place)
-    if projection.function in ("sum", "avg") and value.value_type not in _NUMERIC:
+    allowed = _NUMERIC if projection.function in ("sum", "avg") else _ORDERED
+    if projection.function != "count" and value.value_type not in allowed:
         raise UnsupportedQueryError(
-            f"'{projection.path}' is no number, so it has no {projection.function}", projection.path.position
+            f"'{projection.path}' holds {value.value_type.value} values, which have no {projection.function}",
+            projection.path.position,
         )
     # A variable value aggregates as the number it is.
     aggregate: sa.ColumnElement[Any] = _FUNCTIONS[projection.function](value.terms[0])

@@ -11,7 +11,7 @@ from ftrackd.sandbox.query.dialects import Dialect
 from ftrackd.sandbox.query.errors import QueryValueError, UnsupportedQueryError
 from ftrackd.sandbox.query.literals import as_boolean, as_datetime, as_number, coerce
 from ftrackd.sandbox.query.resolution import Meaning
-from ftrackd.sandbox.query.scope import Condition, any_of
+from ftrackd.sandbox.query.scope import Condition, any_of, complement_of
 from ftrackd.sandbox.query.tree import Operator, Value
 from ftrackd.sandbox.schema.model import Collection, Computed, Reference, Scalar, ValueType, VariableColumns
 
@@ -21,6 +21,7 @@ _SIZES: Final[dict[Operator, Callable[[Any, Any], Any]]] = {
     Operator.GREATER_OR_EQUAL: lambda column, value: column >= value,
     Operator.LESS_OR_EQUAL: lambda column, value: column <= value,
 }
+_NUMBERS: Final = (ValueType.INTEGER, ValueType.NUMBER)
 _PATTERNS: Final = (Operator.LIKE, Operator.NOT_LIKE)
 
 
@@ -28,7 +29,7 @@ class Operand:
     """The left side of a comparison: a stored, computed or referenced value in one SELECT.
 
     Raises:
-        UnsupportedQueryError: On construction, when the attribute cannot be compared at all.
+        UnsupportedQueryError: When the attribute cannot be compared, or not in that way.
     """
 
     def __init__(self, meaning: Meaning, source: sa.FromClause, dialect: Dialect, position: int) -> None:
@@ -36,12 +37,14 @@ class Operand:
         self._dialect = dialect
         self._position = position
         self._variable: VariableColumns | None = None
+        self._is_identifier = False
         self._source = source
         self.value_type = ValueType.STRING
         match meaning.attribute:
             case Scalar() as scalar:
                 self.value_type = scalar.value_type
                 self._variable = scalar.variable
+                self._is_identifier = scalar.foreign_key is not None or scalar.name == "id"
                 self.column = scalar.expression(source)
             case Computed() as computed:
                 build = computed.build
@@ -50,13 +53,15 @@ class Operand:
                 self.value_type = computed.value_type
                 self.column = build(source)
             case Reference() as reference:
+                self._is_identifier = True
                 self.column = reference.expression(source)
             case Collection() as collection:
                 self._refuse(f"is a collection; write '{collection.name} any (...)' or name an attribute")
             case _:
                 self._refuse("cannot be compared")
-        if self.value_type is ValueType.OBJECT:
-            self._refuse("is an object; it cannot be compared or ordered by")
+
+        if self.value_type is ValueType.STRING and isinstance(self.column.type, sa.Integer):
+            self.value_type = ValueType.INTEGER
 
     def compare(self, operator: Operator, value: Value) -> Condition:
         """Return ``operand OPERATOR value``.
@@ -66,35 +71,47 @@ class Operand:
         """
         if value.is_null:
             return self._compare_with_null(operator, value)
+        self._refuse_object()
         if operator in _PATTERNS:
             return self._match(operator, value.text)
-        if self._variable is not None:
-            return self._compare_variable(operator, value)
         if operator is Operator.EQUAL:
-            return self._dialect.equals(self.column, coerce(value, self.value_type, self._name))
+            return self._is_one_of([value])
         if operator is Operator.NOT_EQUAL:
-            return self._dialect.differs(self.column, coerce(value, self.value_type, self._name))
+            return complement_of(self._is_one_of([value]))
+        if self._variable is not None:
+            return self._compare_variable(self._variable, operator, value)
         coerced = coerce(value, self.value_type, self._name, keep_fraction=True)
         return _size(operator, self.column, coerced)
 
     def is_in(self, values: Sequence[Value], *, is_negated: bool) -> Condition:
         """Return ``operand in values``; nothing is in an empty list, and null only where it is listed."""
+        self._refuse_object()
         others = [value for value in values if not value.is_null]
         conditions: list[Condition] = []
         if others:
-            conditions.append(self._is_in_values(others))
+            conditions.append(self._is_one_of(others))
         if len(others) < len(values):
             conditions.append(self.column.is_(None))
         found = any_of(conditions)
         return sa.not_(found) if is_negated else found
 
-    def is_in_query(self, query: sa.Select[Any], *, is_negated: bool) -> Condition:
-        """Return ``operand in (query)``; the query must not answer with nulls."""
+    def is_in_query(self, query: sa.Select[Any], value_type: ValueType, *, is_negated: bool) -> Condition:
+        """Return ``operand in (query)``; the query answers with values of *value_type* and without nulls."""
+        self._refuse_object()
+        if (self.value_type in _NUMBERS) != (value_type in _NUMBERS) or (
+            (self.value_type is ValueType.BOOLEAN) != (value_type is ValueType.BOOLEAN)
+        ):
+            self._refuse(f"holds {self.value_type.value} values, the nested query {value_type.value} ones")
         column = self._text if self._variable is not None else self.column
+        (selected,) = query.selected_columns
+        if isinstance(column.type, sa.String) != isinstance(selected.type, sa.String):
+            # A foreign key that the schema calls a text may be a number in its table.
+            column, query = sa.cast(column, sa.Text()), query.with_only_columns(sa.cast(selected, sa.Text()))
         return column.not_in(query) if is_negated else column.in_(query)
 
     def order_terms(self) -> list[sa.ColumnElement[Any]]:
         """Return what to order by: for a variable value its number first, then its text."""
+        self._refuse_object()
         if self._variable is None:
             return [self.column]
         return [self._source.c[self._variable.number], self._text]
@@ -122,34 +139,34 @@ class Operand:
             return matching
         return sa.or_(sa.not_(matching), self._text.is_(None))
 
-    def _compare_variable(self, operator: Operator, value: Value) -> Condition:
-        """Compare a value whose type only its row knows: as a number and as a text, whichever fits."""
-        assert self._variable is not None
-        if operator is Operator.EQUAL:
-            return self._is_in_values([value])
-        if operator is Operator.NOT_EQUAL:
-            return self._is_in_values([value]).is_not(sa.true())
+    def _compare_variable(self, columns: VariableColumns, operator: Operator, value: Value) -> Condition:
+        """Compare the size of a value whose type only its row knows: as a number, else as a text."""
         number = as_number(value.text)
         if number is not None:
-            return _size(operator, self._source.c[self._variable.number], number)
+            return _size(operator, self._source.c[columns.number], number)
         return _size(operator, self._text, as_datetime(value.text, keep_fraction=True) or value.text)
 
-    def _is_in_values(self, values: Sequence[Value]) -> Condition:
-        if self._variable is None:
-            coerced = [coerce(value, self.value_type, self._name) for value in values]
-            return self._equals_any(self.column, coerced)
+    def _is_one_of(self, values: Sequence[Value]) -> Condition:
+        if self._variable is not None:
+            return self._is_one_of_variables(self._variable, values)
+        coerced = [coerce(value, self.value_type, self._name) for value in values]
+        if self._is_identifier:
+            return self._dialect.is_key(self.column, coerced)
+        return self._dialect.is_member(self.column, coerced)
+
+    def _is_one_of_variables(self, columns: VariableColumns, values: Sequence[Value]) -> Condition:
+        """Compare a value whose type only its row knows: as a text and as a number, whichever fits."""
         texts = [value.text for value in values]
         texts += [moment for value in values if (moment := _date_text(value.text)) is not None]
         numbers = [number for value in values if (number := _variable_number(value)) is not None]
-        conditions = [self._equals_any(self._text, texts)]
+        conditions = [self._dialect.is_member(self._text, texts)]
         if numbers:
-            conditions.append(self._equals_any(self._source.c[self._variable.number], numbers))
+            conditions.append(self._dialect.is_member(self._source.c[columns.number], numbers))
         return any_of(conditions)
 
-    def _equals_any(self, column: sa.ColumnElement[Any], values: list[Any]) -> Condition:
-        if len(values) == 1:
-            return self._dialect.equals(column, values[0])
-        return self._dialect.is_member(column, values)
+    def _refuse_object(self) -> None:
+        if self.value_type is ValueType.OBJECT:
+            self._refuse("is an object; it can only be compared with None")
 
     def _refuse(self, reason: str) -> NoReturn:
         raise UnsupportedQueryError(f"'{self._name}' {reason}", self._position)

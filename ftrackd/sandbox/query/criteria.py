@@ -32,6 +32,7 @@ from ftrackd.sandbox.query.scope import (
     Scope,
     all_of,
     any_of,
+    complement_of,
     select_members,
     type_conditions,
 )
@@ -100,21 +101,21 @@ class CriteriaCompiler:
             case Or(operands):
                 return any_of([self.compile(operand, place) for operand in operands])
             case Not(operand):
-                return self.compile(operand, place).is_not(sa.true())
+                return complement_of(self.compile(operand, place))
             case Comparison() | Membership() | QueryMembership() | Quantified():
                 return self._follow(criteria.path, place, self._end_of(criteria))
             case _:  # pragma: no cover
                 assert_never(criteria)
 
-    def compile_keys(self, query: Query) -> sa.Select[Any]:
-        """Return the SELECT of a nested query: one column, without nulls."""
+    def compile_keys(self, query: Query) -> tuple[sa.Select[Any], ValueType]:
+        """Return the SELECT of a nested query, one column without nulls, and the type of its values."""
         if query.is_aggregate:
             raise UnsupportedQueryError("a nested query cannot be grouped or aggregated", query.position)
         entity_type = find_entity_type(self._schema, query.entity_type, query.position)
         with self._subquery(query.position):
             return self._select_keys(query, entity_type)
 
-    def _select_keys(self, query: Query, entity_type: EntityType) -> sa.Select[Any]:
+    def _select_keys(self, query: Query, entity_type: EntityType) -> tuple[sa.Select[Any], ValueType]:
         if len(query.projections) > 1:
             raise UnsupportedQueryError("a nested query selects one attribute", query.position)
         if query.projections:
@@ -124,14 +125,15 @@ class CriteriaCompiler:
         else:
             path = Path((Step(entity_type.primary_key[0]),), query.position)
         scope = Scope(entity_type)
-        key = self.value_at(path, scope.place).terms[-1]
+        value = self.value_at(path, scope.place)
+        key = value.terms[-1]
         conditions = self.conditions(query, scope)
         order = self.ordering(query, scope.place)
         statement = sa.select(key).select_from(scope.from_clause)
         statement = statement.where(*conditions, key.is_not(None))
         if query.limit is not None or query.offset:
             statement = statement.order_by(*order).limit(query.limit).offset(query.offset)
-        return statement
+        return statement, value.value_type
 
     def conditions(self, query: Query, scope: Scope) -> list[Condition]:
         """Return everything the rows of *query* have to meet, their entity type included."""
@@ -214,10 +216,10 @@ class CriteriaCompiler:
                     rejects_null=bool(values) and (is_negated or not any(value.is_null for value in values)),
                 )
             case QueryMembership(_, query, is_negated):
-                keys = self.compile_keys(query)
+                keys, value_type = self.compile_keys(query)
                 return _End(
                     lambda place, meaning: self._operand(path, place, meaning).is_in_query(
-                        keys, is_negated=is_negated
+                        keys, value_type, is_negated=is_negated
                     )
                 )
             case Quantified(_, _, inner):

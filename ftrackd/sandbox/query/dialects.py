@@ -21,23 +21,21 @@ _NO_INDEX: Final = custom_op[Any]("+")
 class Dialect:
     """Builds expressions for SQLite; the base of other dialects."""
 
-    name = "sqlite"
-
     def is_member(self, column: sa.ColumnElement[Any], values: Sequence[Any]) -> sa.ColumnElement[bool]:
-        """``column in values``. Long lists travel as one bound parameter, whatever their length."""
+        """``column in values``; text compares without regard to case.
+
+        Long lists travel as one bound parameter, whatever their length.
+        """
+        if len(values) == 1:
+            return column == sa.bindparam(None, values[0], type_=column.type)
         if len(values) <= _SHORT_LIST:
             return column.in_(values)
         members = sa.func.json_each(json.dumps(values)).table_valued("value")
         return column.in_(sa.select(members.c.value))
 
-    def equals(self, column: sa.ColumnElement[Any], value: Any) -> sa.ColumnElement[bool]:
-        """``column = value``; text compares without regard to case, as the columns collate."""
-        return column == sa.bindparam(None, value, type_=column.type)
-
-    def differs(self, column: sa.ColumnElement[Any], value: Any) -> sa.ColumnElement[bool]:
-        """``column != value``; a null differs from every value."""
-        different = column != sa.bindparam(None, value, type_=column.type)
-        return sa.or_(different, column.is_(None))
+    def is_key(self, column: sa.ColumnElement[Any], keys: Sequence[Any]) -> sa.ColumnElement[bool]:
+        """``column in keys`` for identifiers, which are looked up in an index; stored ones are lower case."""
+        return self.is_member(column, keys)
 
     def matches(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
         """``column like pattern``, without regard to case; a backslash escapes ``%`` and ``_``."""
@@ -66,24 +64,15 @@ class Dialect:
 class PostgresqlDialect(Dialect):
     """Builds the same expressions for PostgreSQL."""
 
-    name = "postgresql"
-
     def is_member(self, column: sa.ColumnElement[Any], values: Sequence[Any]) -> sa.ColumnElement[bool]:
         if _is_text(column):
-            folded = [str(value).lower() for value in values]
-            return sa.func.lower(column) == sa.any_(_array(folded, sa.Text()))
-        return column == sa.any_(_array(list(values), column.type))
+            return _is_any(sa.func.lower(column), [str(value).lower() for value in values], sa.Text())
+        return _is_any(column, values, column.type)
 
-    def equals(self, column: sa.ColumnElement[Any], value: Any) -> sa.ColumnElement[bool]:
+    def is_key(self, column: sa.ColumnElement[Any], keys: Sequence[Any]) -> sa.ColumnElement[bool]:
         if _is_text(column):
-            return sa.func.lower(column) == sa.bindparam(None, value.lower(), type_=sa.Text())
-        return super().equals(column, value)
-
-    def differs(self, column: sa.ColumnElement[Any], value: Any) -> sa.ColumnElement[bool]:
-        if not _is_text(column):
-            return super().differs(column, value)
-        different = sa.func.lower(column) != sa.bindparam(None, value.lower(), type_=sa.Text())
-        return sa.or_(different, column.is_(None))
+            keys = list(dict.fromkeys([*keys, *(str(key).lower() for key in keys)]))
+        return _is_any(column, keys, column.type)
 
     def matches(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
         return column.ilike(sa.bindparam(None, pattern, type_=sa.Text()), escape="\\")
@@ -108,5 +97,9 @@ def _is_text(column: sa.ColumnElement[Any]) -> bool:
     return isinstance(column.type, sa.String)
 
 
-def _array(values: list[Any], member_type: sa.types.TypeEngine[Any]) -> sa.ColumnElement[Any]:
-    return sa.bindparam(None, values, type_=postgresql.ARRAY(member_type))
+def _is_any(
+    column: sa.ColumnElement[Any], values: Sequence[Any], member_type: sa.types.TypeEngine[Any]
+) -> sa.ColumnElement[bool]:
+    if len(values) == 1:
+        return column == sa.bindparam(None, values[0], type_=member_type)
+    return column == sa.any_(sa.bindparam(None, list(values), type_=postgresql.ARRAY(member_type)))

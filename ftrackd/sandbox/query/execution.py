@@ -125,7 +125,7 @@ def load_entities(
     scope = Scope(found_type)
     key_columns = found_type.key_columns(scope.source)
     if len(key_columns) == 1:
-        condition = hydrator.dialect.is_member(key_columns[0], [key[0] for key in wanted])
+        condition = hydrator.dialect.is_key(key_columns[0], [key[0] for key in wanted])
     else:
         condition = sa.tuple_(*key_columns).in_(wanted)
     statement = (

@@ -197,7 +197,7 @@ class Hydrator:
         remote = source.c[reference.join.remote]
         remote_index = columns.add(reference.join.remote, remote)
         statement = sa.select(*columns.expressions).where(
-            self.dialect.is_member(remote, keys),
+            self.dialect.is_key(remote, keys),
             *(criterion.clause(source) for criterion in reference.join.where),
         )
         found = [(reader.read(row), row) for row in self.connection.execute(statement).all()]
@@ -222,7 +222,7 @@ class Hydrator:
         order = [scope.source.c[name].asc() for name in collection.order_by]
         statement = (
             statement.add_columns(*columns.expressions)
-            .where(self.dialect.is_member(owner_key, keys))
+            .where(self.dialect.is_key(owner_key, keys))
             .order_by(*order, *node.entity_type.key_columns(scope.source))
         )
         known: dict[Key, Entity] = {}
@@ -270,7 +270,7 @@ def converter(value_type: ValueType) -> _Convert | None:
     match value_type:
         case ValueType.DATETIME:
             return tag_datetime
-        case ValueType.VARIABLE:
+        case ValueType.VARIABLE | ValueType.OBJECT:
             return json.loads
         case ValueType.BOOLEAN:
             return bool

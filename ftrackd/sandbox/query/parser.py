@@ -25,7 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, cast, get_args
 
-from ftrackd.sandbox.query.errors import QueryTooComplexError
+from ftrackd.sandbox.query.errors import QuerySyntaxError, QueryTooComplexError
 from ftrackd.sandbox.query.scanner import Scanner
 from ftrackd.sandbox.query.tree import (
     Aggregate,
@@ -50,6 +50,7 @@ from ftrackd.sandbox.query.tree import (
 MAXIMUM_LENGTH: Final = 4_000_000
 MAXIMUM_DEPTH: Final = 100
 MAXIMUM_CRITERIA: Final = 5_000
+MAXIMUM_STEPS: Final = 40
 
 _AGGREGATE_FUNCTIONS: Final = frozenset(get_args(AggregateFunction))
 _DIRECTIONS: Final = {"ascending": False, "asc": False, "descending": True, "desc": True}
@@ -73,12 +74,14 @@ def parse(text: str) -> Query:
     Raises:
         QuerySyntaxError: With the position, what was expected there and what was found.
         QueryTooComplexError: When it is nested deeper than 100 levels, holds more than 5,000 criteria
-            (lists may have any number of values) or is longer than four million characters.
+            (lists may have any number of values) or a path of more than 40 steps, or is longer than four
+            million characters.
     """
     if len(text) > MAXIMUM_LENGTH:
         raise QueryTooComplexError(
             f"the query has {len(text)} characters, the limit is {MAXIMUM_LENGTH}; ask in several queries"
         )
+    refuse_unstorable(text)
     parser = _Parser(text)
     query = parser.parse_query()
     parser.expect_end(query)
@@ -91,6 +94,17 @@ def parse_path(text: str) -> Path:
     path = parser.parse_path("an attribute")
     parser.expect_nothing()
     return path
+
+
+def refuse_unstorable(text: str) -> None:
+    """Raise :class:`QuerySyntaxError` for characters that no database takes as a parameter."""
+    position = text.find("\0")
+    if position >= 0:
+        raise QuerySyntaxError("the text holds a NUL character", position)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise QuerySyntaxError("the text holds half a character (a lone surrogate)", error.start) from None
 
 
 @dataclass(slots=True)
@@ -180,6 +194,10 @@ class _Parser:
         position = self._scanner.position
         steps = [self._parse_step(expected)]
         while self._scanner.read_character("."):
+            if len(steps) == MAXIMUM_STEPS:
+                raise QueryTooComplexError(
+                    f"the path has more than {MAXIMUM_STEPS} steps", position, self._scanner.text
+                )
             steps.append(self._parse_step("an attribute after '.'"))
         return Path(tuple(steps), position)
 

@@ -142,6 +142,12 @@ def any_of(conditions: list[Condition]) -> Condition:
     return _balance(conditions, sa.or_) if conditions else sa.false()
 
 
+def complement_of(condition: Condition) -> Condition:
+    """Return what is true exactly where *condition* is false or null."""
+    # Without the explicit group, NOT and IS would bind the wrong way round.
+    return Grouping(condition).is_not(sa.true())
+
+
 def _balance(conditions: list[Condition], combine: Any) -> Condition:
     while len(conditions) > _GROUP_WIDTH:
         conditions = [

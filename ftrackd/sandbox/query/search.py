@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from ftrackd.sandbox.query.errors import UnsupportedQueryError
 from ftrackd.sandbox.query.execution import QueryAnswer, execute_tree
-from ftrackd.sandbox.query.parser import parse
+from ftrackd.sandbox.query.parser import parse, refuse_unstorable
 from ftrackd.sandbox.query.resolution import find_entity_type
 from ftrackd.sandbox.query.tree import And, Comparison, Criteria, Membership, Operator, Or, Path, Step, Value
 from ftrackd.sandbox.schema.model import EntityType, Links, Schema
@@ -81,6 +81,8 @@ def search(
             f"the expression asks for {query.entity_type}, of which {entity_type} is no kind"
         )
     criteria = [] if query.criteria is None else [query.criteria]
+    for term in terms:
+        refuse_unstorable(term)
     words = [word for term in terms for word in term.split()]
     if words:
         criteria += _match_words(schema, found_type, words)

@@ -200,6 +200,8 @@ FINDINGS = {
     "User where custom_attribute_links_from any (context has (name is anim))": {"u-jane"},
     # Nested queries
     "Task where id in (select task_id from AssetVersion where version > 2)": {"t-anim"},
+    "Task where not id not_in (t-anim)": {"t-anim"},
+    "Task where not status.name not_in ('Approved')": {"t-anim", "t-model"},
     "Task where id not_in (select task_id from AssetVersion)": TASKS - {"t-anim"},
     "Task where id in (select task from AssetVersion)": {"t-anim"},
     "Task where id in (Task where name is comp)": {"t-comp"},
@@ -268,6 +270,8 @@ def test_when_composite_keys_are_chained_then_all_are_found(ask: Ask) -> None:
         ("Task where name > None", QueryValueError, 18, ["None"]),
         ("Task where name like None", QueryValueError, 21, ["None"]),
         ("Task where id in (select id, name from Task)", UnsupportedQueryError, 39, ["one attribute"]),
+        ("Task where id in (select version from AssetVersion)", UnsupportedQueryError, 11, ["integer"]),
+        ("Task where bid in (select is_published from AssetVersion)", UnsupportedQueryError, 11, ["boolean"]),
         ("Task where id in (select count(id) from Task)", UnsupportedQueryError, 40, ["aggregated"]),
         ("select name from User group by name", UnsupportedQueryError, 17, ["User"]),
     ],

@@ -313,6 +313,7 @@ class TestAggregates:
             "select count(id) from User",
             "select sum(name) from Task",
             "select avg(end_date) from Task",
+            "select max(is_published) from AssetVersion",
             "select count(children.id) from Task",
             "select count(id) from Task group by children.id",
         ],

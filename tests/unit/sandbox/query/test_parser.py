@@ -226,7 +226,7 @@ def test_criteria_have_the_meaning(text: str, expected: object) -> None:
         (r'"a\\"b"', r"a\"b"),
         ('"two\nlines"', "two\nlines"),
         ('""', ""),
-        ('"日本 \U0001f600 \ud800"', "日本 \U0001f600 \ud800"),
+        ('"日本 \U0001f600"', "日本 \U0001f600"),
     ],
 )
 def test_quoted_text_keeps_all_but_escaped_quotes(text: str, value: str) -> None:
@@ -282,6 +282,8 @@ def test_null_is_the_unquoted_word_alone() -> None:
         ("Task where a is b; drop", 19, ["'drop'"]),
         ("select parent[ from X", 20, ["']'", "'X'"]),
         ("select parent[Task from X", 19, ["']'", "'from'"]),
+        ('Task where name is "a\ud800b"', 21, ["half a character"]),
+        ('Task where name is "a\0b"', 21, ["NUL"]),
         ("Task where\n  name is\n  two words", 27, ["line 3 column 7"]),
     ],
 )

@@ -34,7 +34,7 @@ entity_types = st.sampled_from(["Task", "AssetVersion", "Shot"])
 steps = st.builds(Step, names, st.none() | entity_types)
 paths = st.lists(steps, min_size=1, max_size=4).map(lambda items: Path(tuple(items)))
 values = st.one_of(
-    st.text().filter(lambda text: not text.endswith("\\")).map(Value),
+    st.text().filter(lambda text: not text.endswith("\\") and "\0" not in text).map(Value),
     st.from_regex(r"[A-Za-z0-9_.@:+-]{1,12}", fullmatch=True)
     .filter(lambda text: text != "not")
     .map(lambda text: Value(text, is_quoted=False)),

@@ -1,0 +1,198 @@
+"""Whatever is asked of whatever there is, an answer or a query error comes back."""
+
+import json
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftrackd.sandbox.query import QueryError, QuerySyntaxError, execute, print_query, search
+from ftrackd.sandbox.query.tree import (
+    Aggregate,
+    And,
+    Comparison,
+    Membership,
+    Not,
+    Operator,
+    Or,
+    Order,
+    Path,
+    Quantified,
+    Query,
+    QueryMembership,
+    Step,
+    Value,
+)
+from ftrackd.sandbox.schema.model import Collection, Computed, Reference
+
+from . import world
+
+#: Not the fixture: hypothesis would print it with each example that fails.
+SCHEMA = world.make_schema()
+VALUES = [
+    "None",
+    "True",
+    "0",
+    "3",
+    "-1.5",
+    "2026-01-10",
+    "2026-01-10T00:00:00+02:00",
+    "anim",
+    "t-anim",
+    "%a_",
+    "",
+    "é'\"",
+]
+values = st.builds(Value, st.sampled_from(VALUES), st.just(True)) | st.builds(
+    Value, st.sampled_from([text for text in VALUES if text and "'" not in text]), st.just(False)
+)
+
+
+@st.composite
+def paths(draw: st.DrawFn, entity_type: str) -> Path:
+    """A path that mostly exists."""
+    steps: list[Step] = []
+    current = SCHEMA.types[entity_type]
+    for _ in range(draw(st.integers(1, 4))):
+        names = {**current.attributes}
+        for subtype in SCHEMA.subtypes(current.name):
+            names.update(subtype.attributes)
+        attribute = names[draw(st.sampled_from(sorted(names)))]
+        cast = None
+        if isinstance(attribute, Reference | Collection):
+            current = SCHEMA.types[attribute.target]
+            subtypes = [subtype.name for subtype in SCHEMA.subtypes(current.name)]
+            if subtypes and draw(st.integers(0, 4)) == 0:
+                cast = draw(st.sampled_from(subtypes))
+                current = SCHEMA.types[cast]
+        steps.append(Step(attribute.name, cast))
+        if not isinstance(attribute, Reference | Collection):
+            break
+    return Path(tuple(steps))
+
+
+def _end_type(entity_type: str, path: Path) -> str:
+    current = entity_type
+    for step in path.steps:
+        found = next(iter(SCHEMA.find(SCHEMA.types[current], step.name)), None)
+        target = getattr(found[1], "target", "") if found else ""
+        current = step.cast or target or current
+    return current
+
+
+@st.composite
+def criteria(draw: st.DrawFn, entity_type: str, depth: int = 0) -> object:
+    kind = draw(st.integers(0, 9 if depth < 2 else 4))
+    if kind <= 2:
+        return Comparison(draw(paths(entity_type)), draw(st.sampled_from(Operator)), draw(values))
+    path = draw(paths(entity_type))
+    if kind <= 4:
+        return Membership(path, tuple(draw(st.lists(values, max_size=12))), draw(st.booleans()))
+    if kind == 5:
+        return Not(draw(criteria(entity_type, depth + 1)))
+    if kind == 6:
+        return And(tuple(draw(st.lists(criteria(entity_type, depth + 1), min_size=2, max_size=3))))
+    if kind == 7:
+        return Or(tuple(draw(st.lists(criteria(entity_type, depth + 1), min_size=2, max_size=3))))
+    if kind == 8:
+        inner = draw(st.none() | criteria(_end_type(entity_type, path), depth + 1))
+        return Quantified(path, draw(st.sampled_from(["any", "has"])), inner)
+    return QueryMembership(path, draw(queries(depth + 1)), draw(st.booleans()))
+
+
+@st.composite
+def queries(draw: st.DrawFn, depth: int = 0) -> Query:
+    entity_type = draw(st.sampled_from(sorted(SCHEMA.types)))
+    projections = draw(st.lists(paths(entity_type), min_size=int(depth > 0), max_size=1 if depth else 4))
+    aggregates = []
+    if depth == 0 and draw(st.integers(0, 9)) == 0:
+        functions = st.sampled_from(["count", "sum", "avg", "min", "max"])
+        aggregates = draw(st.lists(st.builds(Aggregate, functions, paths(entity_type)), max_size=2))
+    return Query(
+        entity_type,
+        (*projections, *aggregates),
+        draw(st.none() | criteria(entity_type, depth)),
+        tuple(projections) if aggregates else (),
+        tuple(draw(st.lists(st.builds(Order, paths(entity_type), st.booleans()), max_size=2))),
+        draw(st.none() | st.integers(0, 3)),
+        draw(st.none() | st.integers(0, 3)),
+    )
+
+
+@given(query=queries())
+@settings(max_examples=400, deadline=None)
+def test_when_anything_is_asked_then_an_answer_or_a_query_error_comes(
+    connection: sa.Connection, query: Query
+) -> None:
+    try:
+        with connection.begin_nested():
+            answer = execute(connection, SCHEMA, query)
+    except QueryError:
+        return
+    # The text of the query is answered alike, and the answer is JSON.
+    again = execute(connection, SCHEMA, print_query(query))
+    assert json.dumps(answer.rows) == json.dumps(again.rows)
+    if query.limit is not None:
+        assert len(answer.rows) <= query.limit
+
+
+@given(query=queries())
+@settings(max_examples=150, deadline=None)
+def test_when_criteria_are_negated_then_exactly_the_other_rows_are_found(
+    connection: sa.Connection, query: Query
+) -> None:
+    if query.criteria is None:
+        return
+    key = tuple(Path((Step(name),)) for name in SCHEMA[query.entity_type].primary_key)
+
+    def find(criteria: object) -> list[str]:
+        rows = execute(connection, SCHEMA, Query(query.entity_type, key, criteria)).rows
+        return [json.dumps(row) for row in rows]
+
+    try:
+        with connection.begin_nested():
+            found, others = find(query.criteria), find(Not(query.criteria))
+    except QueryError:
+        return
+    assert not set(found) & set(others)
+    assert len(set(found)) == len(found)
+    assert sorted(found + others) == sorted(find(None))
+
+
+@pytest.mark.parametrize("name", sorted(SCHEMA.types))
+def test_when_each_attribute_of_a_type_is_asked_for_then_there_is_an_answer(
+    connection: sa.Connection, name: str
+) -> None:
+    entity_type = SCHEMA[name]
+    projectable = [item.name for item in entity_type.attributes.values() if not item.is_restricted]
+    rows = execute(connection, SCHEMA, f"select {', '.join(projectable)} from {name}").rows
+    for row in rows:
+        assert set(entity_type.primary_key) <= set(row)
+        assert set(projectable) <= set(row)
+    json.dumps(rows)
+    for attribute in entity_type.attributes.values():
+        if isinstance(attribute, Collection):
+            execute(
+                connection, SCHEMA, f"{name} where {attribute.name} any () and not {attribute.name} any ()"
+            )
+        elif not isinstance(attribute, Computed) or attribute.is_filterable:
+            for null in ("is None", "is_not None"):
+                assert (
+                    execute(connection, SCHEMA, f"{name} where {attribute.name} {null} limit 1") is not None
+                )
+
+
+@given(
+    st.lists(st.text(max_size=8), max_size=3), st.sampled_from(["Context", "AssetVersion", "User", "Note"])
+)
+@settings(max_examples=60, deadline=None)
+def test_when_any_words_are_searched_then_an_answer_comes(
+    connection: sa.Connection, terms: list[str], entity_type: str
+) -> None:
+    try:
+        answer = search(connection, SCHEMA, entity_type, terms=terms)
+    except QuerySyntaxError:
+        assert any("\0" in term for term in terms)
+    else:
+        assert answer.next_offset is None
