@@ -18,6 +18,8 @@ from ftrackd.delivery.errors import (
 
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE")
 _CORRUPT = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ", "SQLITE_FORMAT")
+# Damage that SQLite reports as a plain error: our checksum functions only fail over values of another type.
+_SIGNS_OF_DAMAGE = ("unsupported file format", "user-defined function raised exception")
 _LOCKED = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _UNAVAILABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH", "SQLITE_IOERR")
 
@@ -30,7 +32,7 @@ def translate(error: sqlite3.Error, path: Path) -> JournalError:
             f"No room to write the journal {path} ({error}); make room on its disk. What was stored is safe.",
             path,
         )
-    if name.startswith(_CORRUPT):
+    if name.startswith(_CORRUPT) or any(sign in str(error) for sign in _SIGNS_OF_DAMAGE):
         return JournalCorruptError(f"The journal {path} is damaged: {error}.", path)
     if name.startswith(_LOCKED):
         return JournalLockedError(f"The journal {path} is locked by another process.", path)

@@ -228,6 +228,8 @@ def _rows(source: sqlite3.Connection, table: str, columns: str) -> Iterator[tupl
                 " WHERE rowid BETWEEN ? AND ? ORDER BY rowid",
                 (first, last),
             ):
+                if not position < row[0] <= last:
+                    raise sqlite3.DatabaseError("pages lead back to rows that were read")
                 position = row[0]
                 yield row[1:]
         except (sqlite3.Error, OverflowError, ValueError):
@@ -250,9 +252,12 @@ def _next_readable(source: sqlite3.Connection, table: str, first: int, last: int
                 (first + step, last),
             ).fetchone()
         except sqlite3.Error:
-            step *= 2
-            continue
-        return None if row is None else int(row[0])
+            row = (0,)
+        if row is None:
+            return None
+        if row[0] >= first + step:
+            return int(row[0])
+        step *= 2
     return None
 
 

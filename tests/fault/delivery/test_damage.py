@@ -1,0 +1,405 @@
+"""A journal that is damaged, full, locked, read-only or from the future: typed errors, and never a silent
+wrong answer.
+"""
+
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ftrackd.delivery import Recipient, SqliteJournal
+from ftrackd.delivery.errors import (
+    JournalCorruptError,
+    JournalError,
+    JournalFullError,
+    JournalLockedError,
+    JournalUnavailableError,
+    JournalVersionError,
+)
+from ftrackd.delivery.journal import NewDelivery, NewEvent
+from tests.unit.delivery.running import RunningDelivery, eventually, update
+
+ROOT = Path(__file__).parents[3]
+LEASE_S = 30.0
+
+
+def fill(journal, events=60):
+    """Events of which a third is closed, a third parked and a third open."""
+    for number in range(events):
+        with journal.transaction() as transaction:
+            payload = b'{"number": %d, "text": "%s"}' % (number, b"x" * 300)
+            event = NewEvent(f"e{number}", "ftrack.update", payload)
+            transaction.append(event, [NewDelivery("p", (f"k{number}",))])
+    with journal.transaction() as transaction:
+        claims = transaction.claim("p", "one", 1000, 1000, LEASE_S)
+        for number, claim in enumerate(claims):
+            if number % 3 == 0:
+                transaction.close(claim.delivery_id, claim.token)
+            elif number % 3 == 1:
+                transaction.park(claim.delivery_id, claim.token, "as told", None, False)
+            else:
+                transaction.release(claim.delivery_id, claim.token)
+
+
+def picture(journal):
+    """Everything that a reader can learn, in comparable form."""
+    letters = [
+        (letter.event_id, letter.plugin, letter.payload, letter.attempts) for letter in journal.dead_letters()
+    ]
+    with journal.transaction() as transaction:
+        claims = transaction.claim("p", "reader", 1000, 1000, LEASE_S)
+        for claim in claims:
+            transaction.release(claim.delivery_id, claim.token)
+    waiting = [(claim.event_id, claim.payload, claim.keys, claim.attempt) for claim in claims]
+    closed = [f"e{n}" for n in range(60) if journal.seen(f"e{n}")]
+    return letters, waiting, closed
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """A folder with a journal as kill -9 leaves it, its log not in the file yet, and what is in it."""
+    folder = tmp_path_factory.mktemp("sound")
+    journal = SqliteJournal(folder / "source.sqlite", checkpoint_every=120)
+    fill(journal)
+    for suffix in ("", "-wal"):
+        shutil.copy(folder / f"source.sqlite{suffix}", folder / f"journal.sqlite{suffix}")
+    seen = picture(journal)
+    journal.close()
+    assert (folder / "journal.sqlite-wal").stat().st_size > 50_000
+    assert (folder / "journal.sqlite").stat().st_size > 20_000
+    return folder, seen
+
+
+def copy_of(sound, folder):
+    folder.mkdir(exist_ok=True)
+    for name in ("journal.sqlite", "journal.sqlite-wal"):
+        shutil.copy(sound[0] / name, folder / name)
+    return folder / "journal.sqlite"
+
+
+def set_aside(folder):
+    return [
+        path
+        for path in folder.iterdir()
+        if ".corrupt-" in path.name and not path.name.endswith(("-wal", "-shm"))
+    ]
+
+
+def damage(path, rand):
+    """Flip a bit, zero a stretch, or cut the file off."""
+    size = path.stat().st_size
+    how = rand.choice(["flip", "flip", "flip", "zero", "cut"])
+    with path.open("r+b") as stream:
+        if how == "flip":
+            position = rand.randrange(size)
+            stream.seek(position)
+            value = stream.read(1)[0] ^ (1 << rand.randrange(8))
+            stream.seek(position)
+            stream.write(bytes([value]))
+        elif how == "zero":
+            stream.seek(rand.randrange(max(1, size // 4096)) * 4096)
+            stream.write(b"\0" * 4096)
+        else:
+            stream.truncate(rand.randrange(size))
+    return how
+
+
+def test_when_intact_then_it_opens_with_everything(sound, tmp_path):
+    journal = SqliteJournal(copy_of(sound, tmp_path))
+    assert journal.salvage is None
+    assert picture(journal) == sound[1]
+    journal.close()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_when_a_byte_is_damaged_then_the_answer_is_right_or_the_file_is_set_aside(sound, tmp_path, seed):
+    """Either everything is as it was, or the damage is known and what is still said is true."""
+    rand = random.Random(seed)
+    path = copy_of(sound, tmp_path)
+    target = path if seed % 2 else path.with_name("journal.sqlite-wal")
+    how = damage(target, rand)
+    try:
+        journal = SqliteJournal(path)
+    except JournalError as error:
+        # The bytes that say whose file this is, and of which version: it is refused, and left as it is.
+        assert "left as it is" in str(error)
+        assert not set_aside(tmp_path)
+        return
+    try:
+        letters, waiting, closed = picture(journal)
+        salvage = journal.salvage
+    finally:
+        journal.close()
+    if salvage is None:
+        # The last commit of the log cannot be told from one that was being written when the power went.
+        lost_tail = target != path and (letters, waiting, closed) != sound[1]
+        assert not set_aside(tmp_path)
+        assert (letters, waiting, closed) == sound[1] or lost_tail, f"silently wrong after {how}"
+        if lost_tail:
+            assert closed == sound[1][2], "only the very last transaction may be missing"
+        return
+    assert set_aside(tmp_path) == [salvage.path]
+    known = {event_id: payload for event_id, payload, _, _ in sound[1][1]}
+    assert all(payload == known.get(event_id, payload) for event_id, payload, _, _ in waiting)
+    assert len(waiting) <= 60
+    assert len({event_id for event_id, *_ in waiting}) == len(waiting)
+
+
+def test_when_pages_are_gone_then_the_rest_is_salvaged(sound, tmp_path):
+    path = copy_of(sound, tmp_path)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.close()
+    content = path.read_bytes()
+    pages = [start for start in range(0, len(content), 4096) if b'{"number"' in content[start : start + 4096]]
+    with path.open("r+b") as stream:
+        stream.seek(pages[len(pages) // 2])
+        stream.write(random.Random(1).randbytes(4096))
+    journal = SqliteJournal(path)
+    assert journal.salvage is not None
+    assert 40 <= journal.salvage.events < 60
+    assert journal.salvage.unreadable > 0
+    journal.close()
+    again = SqliteJournal(path)
+    assert again.salvage is None, "the new journal is sound"
+    again.close()
+
+
+@pytest.mark.parametrize(
+    "content", [b"no database at all, but a text that is long enough to be one" * 100, b"\0" * 8192]
+)
+def test_when_the_file_is_no_database_then_it_is_set_aside_and_kept(tmp_path, content):
+    path = tmp_path / "journal.sqlite"
+    path.write_bytes(content)
+    journal = SqliteJournal(path)
+    journal.close()
+    (aside,) = set_aside(tmp_path)
+    assert aside.read_bytes() == content
+    assert journal.salvage.events == 0
+
+
+def test_when_a_row_is_changed_by_hand_then_it_is_noticed(sound, tmp_path):
+    path = copy_of(sound, tmp_path)
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE delivery SET state = 5 WHERE state = 0 AND id % 2 = 0")
+    connection.commit()
+    connection.close()
+    journal = SqliteJournal(path)
+    assert "not what was stored" in journal.salvage.reason
+    journal.close()
+
+
+def test_when_the_damage_shows_while_it_runs_then_it_is_replaced_and_goes_on(tmp_path):
+    journal = SqliteJournal(tmp_path / "journal.sqlite")
+    with RunningDelivery(journal) as running:
+        for number in range(20):
+            running.receive(number, f"x{number}")
+        running.delivery.flush()
+        other = sqlite3.connect(journal.path)
+        other.execute("UPDATE event SET payload = x'00' WHERE id = 'e7'")
+        other.commit()
+        other.close()
+        running.runner.automatic = True
+        running.delivery.plugin_ready("p", 1)
+        eventually(lambda: len(running.runner.events()) == 19)
+        assert "e7" not in running.runner.events()
+        running.receive(99)
+        eventually(lambda: running.runner.events()[-1] == "e99")
+        eventually(lambda: running.delivery.health.degraded is None)
+        degraded = [call[1].degraded for call in running.listener.named("health_changed")]
+        assert "damaged" in degraded[0]
+        assert degraded[-1] is None
+        assert len(set_aside(tmp_path)) == 1
+
+
+def test_when_two_open_it_then_the_second_is_told_who_has_it(tmp_path):
+    first = SqliteJournal(tmp_path / "journal.sqlite")
+    with pytest.raises(JournalLockedError, match=rf"process {os.getpid()}"):
+        SqliteJournal(tmp_path / "journal.sqlite")
+    first.close()
+    SqliteJournal(tmp_path / "journal.sqlite").close()
+
+
+def test_when_a_newer_ftrackd_wrote_it_then_it_is_left_alone(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    SqliteJournal(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(JournalVersionError, match="newer ftrackd"):
+        SqliteJournal(path)
+    assert path.read_bytes() == before
+    assert not set_aside(tmp_path)
+
+
+def test_when_it_is_somebody_elses_database_then_it_is_left_alone(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE precious (value)")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match="not a journal"):
+        SqliteJournal(path)
+    assert path.read_bytes() == before
+
+
+def test_when_the_folder_is_missing_then_the_error_names_it(tmp_path):
+    with pytest.raises(JournalUnavailableError, match="missing does not exist"):
+        SqliteJournal(tmp_path / "missing" / "journal.sqlite")
+
+
+UNPRIVILEGED = """
+import os, sys
+from pathlib import Path
+from ftrackd.delivery import SqliteJournal
+from ftrackd.delivery.errors import JournalError
+os.setgid(65534); os.setuid(65534)
+try:
+    SqliteJournal(Path(sys.argv[1]))
+except JournalError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become somebody who may do less")
+@pytest.mark.parametrize(("folder_mode", "file_mode"), [(0o755, 0o644), (0o777, 0o444), (0o777, 0o000)])
+def test_when_it_may_not_be_written_then_the_error_says_what_to_mend(folder_mode, file_mode):
+    # Not pytest's folder: nobody but its owner may enter that.
+    folder = Path(os.path.realpath("/tmp")) / f"ftrackd-journal-{os.getpid()}-{folder_mode:o}-{file_mode:o}"
+    folder.mkdir()
+    try:
+        path = folder / "journal.sqlite"
+        SqliteJournal(path).close()
+        path.with_name("journal.sqlite.lock").unlink()
+        path.chmod(file_mode)
+        folder.chmod(folder_mode)
+        before = path.read_bytes()
+        finished = subprocess.run(
+            [sys.executable, "-c", UNPRIVILEGED, str(path)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert finished.stdout.startswith("JournalUnavailableError"), finished.stderr
+        assert str(folder) in finished.stdout
+        assert finished.stdout.count("\n") == 1
+        assert path.read_bytes() == before
+    finally:
+        shutil.rmtree(folder)
+
+
+class SmallDisk:
+    """A file system of a few megabytes."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __enter__(self):
+        self.folder.mkdir()
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(self.folder)],
+            capture_output=True,
+            check=False,
+        )
+        if mounted.returncode:
+            pytest.skip("cannot mount a small file system here")
+        return self
+
+    def __exit__(self, *_):
+        subprocess.run(["umount", str(self.folder)], check=True)
+
+    def fill(self):
+        with (self.folder / "ballast").open("wb", buffering=0) as stream:
+            try:
+                while True:
+                    stream.write(b"x" * 4096)
+            except OSError:
+                pass
+
+    def free(self):
+        (self.folder / "ballast").unlink()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to mount a small file system")
+def test_when_the_disk_is_full_then_events_wait_in_memory_until_there_is_room(tmp_path):
+    with SmallDisk(tmp_path / "disk") as disk:
+        journal = SqliteJournal(disk.folder / "journal.sqlite")
+        with RunningDelivery(journal, intake_limit=100) as running:
+            running.delivery.plugin_ready("p", 1)
+            running.runner.automatic = True
+            running.receive(0)
+            eventually(lambda: running.runner.events() == ["e0"])
+            disk.fill()
+            raw, event = update(1, "big", text="x" * 200_000)
+            running.delivery.receive(raw, event, [Recipient("p")])
+            eventually(lambda: running.delivery.health.degraded)
+            assert "make room" in running.delivery.health.degraded
+            for number in range(2, 120):
+                running.receive(number, "x")
+            assert running.delivery.health.lost > 0, "more than memory is allowed to take"
+            assert running.delivery.health.waiting == 100
+            assert not running.delivery.drain(0.05), "it knows that something is not on disk"
+            running.delivery._dispatcher._lane.draining = False
+            disk.free()
+            eventually(lambda: running.delivery.health.degraded is None, "well again", 5)
+            eventually(lambda: len(running.runner.events()) == 101)
+            assert running.runner.events() == [f"e{number}" for number in range(101)]
+        SqliteJournal(disk.folder / "journal.sqlite").close()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to mount a small file system")
+def test_when_the_disk_is_full_then_the_error_is_typed_and_what_was_stored_stays(tmp_path):
+    with SmallDisk(tmp_path / "disk") as disk:
+        journal = SqliteJournal(disk.folder / "journal.sqlite")
+        stored = 0
+        with pytest.raises(JournalFullError, match="make room"):
+            while True:
+                with journal.transaction() as transaction:
+                    transaction.append(NewEvent(f"e{stored}", "t", os.urandom(20_000)), [NewDelivery("p")])
+                stored += 1
+        journal.close()
+        disk.folder.joinpath("journal.sqlite.lock").unlink()
+        shutil.copytree(disk.folder, tmp_path / "roomy")
+        again = SqliteJournal(tmp_path / "roomy" / "journal.sqlite")
+        assert again.salvage is None
+        assert again.stats().events == stored > 10
+        again.close()
+
+
+def test_when_a_file_size_limit_is_reached_then_the_error_is_typed_too(tmp_path):
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from ftrackd.delivery import SqliteJournal\n"
+        "from ftrackd.delivery.errors import JournalFullError\n"
+        "from ftrackd.delivery.journal import NewDelivery, NewEvent\n"
+        "journal = SqliteJournal(Path(sys.argv[1]))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
+        "try:\n"
+        "    for number in range(1000):\n"
+        "        with journal.transaction() as transaction:\n"
+        "            transaction.append(NewEvent(str(number), 't', bytes(5000)), [NewDelivery('p')])\n"
+        "except JournalFullError:\n"
+        "    print('full')\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "journal.sqlite")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.stdout == "full\n", finished.stderr
+
+
+def test_when_a_journal_in_memory_is_to_be_repaired_then_it_says_that_it_cannot():
+    running = RunningDelivery()
+    with pytest.raises(JournalError):
+        running.journal.repair("x")
+    assert issubclass(JournalCorruptError, JournalError)
