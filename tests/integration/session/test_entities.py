@@ -31,7 +31,8 @@ def test_when_a_note_is_written_then_it_has_author_recipients_and_labels(
     reply = note.create_reply("Done", user)
     session.commit()
     with _second(session) as other:
-        found = other.get("Task", task["id"])["notes"][0]
+        notes = {entry["id"]: entry for entry in other.get("Task", task["id"])["notes"]}
+        found = notes[note["id"]]
         assert (found["content"], found["author"]["id"]) == ("Please check", user["id"])
         assert [recipient["resource_id"] for recipient in found["recipients"]] == [user["id"]]
         assert {link["label_id"] for link in found["note_label_links"]} == {label["id"] for label in labels}
@@ -276,7 +277,7 @@ def test_when_an_entity_is_formatted_then_names_and_values_are_told(
     assert lines[1:] == sorted(lines[1:])
     plain = {"header": lambda text: f"[{text}]", "label": lambda text: f"<{text}>"}
     brief = formatter.format(
-        task["notes"][0],
+        next(iter(task["notes"])),
         formatters=plain,
         attribute_filter=lambda entity, name, value: name in {"content", "author", "username", "replies"},
         recursive=True,
