@@ -117,7 +117,7 @@ class DiskAccessor(Accessor):
             raise AccessorParentResourceNotFoundError(
                 operation="get_container",
                 resource_identifier=resource_identifier,
-                message="The container of {resource_identifier} lies outside of the prefix {prefix}.",
+                message="The container of {resource_identifier!r} lies outside of the prefix {prefix}.",
                 details={"prefix": prefix},
             )
         return "" if container == prefix else os.path.relpath(container, prefix)
@@ -137,7 +137,7 @@ class DiskAccessor(Accessor):
         if not _is_inside(path, prefix) or not _is_inside(os.path.realpath(path), os.path.realpath(prefix)):
             raise AccessorFilesystemPathError(
                 resource_identifier,
-                message="Resource identifier {resource_identifier} leads out of the prefix {prefix}.",
+                message="Resource identifier {resource_identifier!r} leads out of the prefix {prefix}.",
                 details={"prefix": prefix},
             )
         return path

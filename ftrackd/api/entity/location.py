@@ -59,13 +59,11 @@ class Location(Entity):
             self.session.remember_configured_location(self)
 
     def __str__(self) -> str:
-        """Return the representation with the name, if that is known without asking."""
-        representation = super().__str__()
+        """Return class, id, and the name, if that is known without asking."""
         with self.session.auto_populating(False):
             name = self["name"]
-        if name is symbol.NOT_SET:
-            return representation
-        return representation.replace("(", f'("{name}", ', 1)
+        known_name = "" if name is symbol.NOT_SET else f'"{name}", '
+        return f"<{type(self).__name__}({known_name}{self['id']})>"
 
     def add_component(
         self,
