@@ -24,6 +24,9 @@ LOCATION_NAME = "studio.disk"
 
 def configure_location(mount_point, event):
     """Handle ``ftrack.api.session.configure-location``, which comes again with every reset."""
+    if not mount_point:
+        logger.debug("No mount_point is configured, so that there is no location %s", LOCATION_NAME)
+        return
     session = event["data"]["session"]
     location = find_or_create_location(session)
     location.accessor = ftrack_api.accessor.disk.DiskAccessor(prefix=mount_point)
@@ -48,9 +51,6 @@ def register(session, mount_point=None, **kw):
     if not isinstance(session, ftrack_api.Session):
         return
     mount_point = mount_point or os.environ.get("STUDIO_MOUNT_POINT")
-    if not mount_point:
-        logger.info("No mount_point is configured, so that there is no location %s", LOCATION_NAME)
-        return
     session.event_hub.subscribe(
         "topic=ftrack.api.session.configure-location",
         lambda event: configure_location(mount_point, event),
