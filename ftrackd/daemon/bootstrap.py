@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 from ftrackd.api import _json, exception
@@ -11,6 +12,19 @@ from ftrackd.api.session import Session
 from ftrackd.daemon.errors import CredentialsRefusedError, MissingServerError, ServerUnreachableError
 from ftrackd.hosting import Bootstrap
 from ftrackd.settings import HubSettings, ServerSettings
+
+
+class MainHub(EventHub):
+    """The daemon's one connection; ``moved_at`` says when its reader last did something
+    (``time.monotonic()``).
+    """
+
+    moved_at = 0.0
+
+    def housekeeping(self) -> None:
+        """Forget what expired; called by the connection's thread about every second, connected or not."""
+        super().housekeeping()
+        self.moved_at = time.monotonic()
 
 
 class MainSession(Session):
@@ -31,7 +45,7 @@ class MainSession(Session):
             plugin_paths=[],
         )
 
-    def _create_event_hub(self) -> EventHub:
+    def _create_event_hub(self) -> MainHub:
         settings = self._hub_settings
         policy = ReconnectPolicy(
             attempts=settings.reconnect_attempts or None,
@@ -41,7 +55,7 @@ class MainSession(Session):
         limits = HubLimits(
             heartbeat_timeout_s=settings.silence_limit_s, outgoing_packets=settings.queue_limit
         )
-        return EventHub(self.server_url, self.api_user, self.api_key, reconnect=policy, limits=limits)
+        return MainHub(self.server_url, self.api_user, self.api_key, reconnect=policy, limits=limits)
 
     def rows(self, expression: str) -> list[dict[str, Any]]:
         """Return the rows of a query as the server sent them, without making entities of them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -10,12 +11,13 @@ from typing import Any
 import structlog
 
 from ftrackd.api.event.hub import ConnectionState, IncomingEvent, StateChange
-from ftrackd.daemon.bootstrap import bootstrap_of, open_session
+from ftrackd.daemon.bootstrap import MainHub, bootstrap_of, open_session
 from ftrackd.daemon.errors import DaemonError
 from ftrackd.daemon.hooks import Hooks
 from ftrackd.daemon.lifecycle import Lifecycle, State
 from ftrackd.daemon.metrics import Metrics
 from ftrackd.daemon.paths import journal_file
+from ftrackd.daemon.progress import STUCK_AFTER_S, Progress
 from ftrackd.daemon.relay import HubRelay
 from ftrackd.daemon.tail import EventTail
 from ftrackd.daemon.wiring import Wiring
@@ -76,6 +78,9 @@ class Parts:
         self.relay = HubRelay(hub, self.wiring.receive, self.host.relay)
         self.wiring.host, self.wiring.delivery, self.wiring.relay = self.host, self.delivery, self.relay
         self.catch_up = CatchUp(self.delivery, settings.delivery, self.session.rows, self._take_in_replayed)
+        self._progress = Progress(
+            {"reader": self._ask_reader, "dispatcher": self._ask_writer, "supervisor": self._ask_supervisor}
+        )
         self.metrics = Metrics(self._gauges())
         self._hooks.register(self.metrics, "metrics")
 
@@ -110,6 +115,8 @@ class Parts:
         self._stack.callback(self.catch_up.stop)
         self.host.start()
         hub.connect_in_background()
+        self._progress.start()
+        self._stack.callback(self._progress.stop)
 
     def ready(self) -> None:
         """Every plugin has subscribed and the hub is live: ask for what happened in the meantime."""
@@ -146,7 +153,21 @@ class Parts:
 
     def stuck(self) -> list[str]:
         """Return the names of loops that make no progress."""
-        return []
+        return self._progress.stuck()
+
+    def _ask_reader(self) -> None:
+        hub = self.session.event_hub
+        assert isinstance(hub, MainHub)
+        if time.monotonic() - hub.moved_at > STUCK_AFTER_S:
+            raise TimeoutError("the hub's reader did nothing")
+
+    def _ask_writer(self) -> None:
+        # A disk that refuses is a degradation that is shown, not a loop that hangs: a restart would not help.
+        if not self.delivery.health.degraded:
+            self.delivery.flush()
+
+    def _ask_supervisor(self) -> None:
+        self.host.statuses()
 
     def catch_up_report(self) -> dict[str, Any]:
         """Return what catch-up did at the start."""
