@@ -1,6 +1,6 @@
 """Measure this client beside the official one, and the daemon; print a table and write the numbers down.
 
-    bench/run.py [--rounds 5] [--scale 1] [--only GROUP ...]
+    bench/run.py [--rounds 3] [--scale 1] [--only GROUP ...]
 
 Both clients run the same scripts in turns, each in a fresh process, so that whatever else the machine does
 meets both. The table shows the median of the rounds. ``bench/README.md`` says what each number means.
@@ -163,7 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description="Measure this client beside the official one, and the daemon."
     )
-    parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured (default 5)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default 3)")
     parser.add_argument(
         "--scale", type=float, default=1.0, help="multiplies numbers of entities and subscriptions"
     )
