@@ -108,7 +108,7 @@ class PluginGroup:
         )
 
     def _state_of(self, entry: HostedEntry) -> tuple[PluginState, str]:
-        if entry.refusal:
+        if entry.refusal and self.current is None:
             return "refused", entry.refusal
         if not entry.is_enabled:
             return "disabled", "disabled in the settings"

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -195,7 +196,12 @@ class Host:
                 self._change(group)
 
     def _change(self, group: PluginGroup) -> None:
-        if not group.loadable():
+        refused = {name: entry.refusal for name, entry in group.entries.items() if entry.refusal}
+        if refused and group.current is not None:
+            # What runs was loaded when it could be trusted: it goes on, and the refusal is shown.
+            group.errors.update(refused)
+            self.changed(group)
+        elif not group.loadable():
             for process in list(group.processes()):
                 self._retire(group, process)
             group.current = group.candidate = None
@@ -220,6 +226,7 @@ class Host:
             for process in list(group.processes()):
                 self._retire(group, process)
             group.current = group.candidate = None
+        self._listener.state_changed(replace(status, state="stopped", reason="removed"))
         _log.info("plugin removed", plugin=plugin, path=status.path)
 
     def _reload(self, scan: Scan, name: str | None) -> list[str]:
@@ -229,7 +236,7 @@ class Host:
         for group in chosen:
             if group.loadable():
                 names += [entry.name for entry in group.loadable()]
-                if group.candidate is None:
+                if group.candidate is None and not any(entry.refusal for entry in group.entries.values()):
                     group.restart.succeeded()
                     self._spawn(group)
         return names
@@ -420,6 +427,12 @@ class Host:
             self._relay.lost(group, process, flight, now, reason)
         if process in group.retiring:
             group.retiring.remove(process)
+            if self._is_stopping:
+                # Not before its last outcomes, or what it finishes now would be run again.
+                for plugin in process.plugins:
+                    self._listener.plugin_gone(plugin, "the daemon stops")
+                group.state = "stopped"
+                self.changed(group)
         elif process is group.candidate:
             group.candidate = None
             self._attempt_failed(group, process, reason)
@@ -495,8 +508,6 @@ class Host:
             process, group.current = group.current, None
             if process is None:
                 continue
-            for plugin in process.plugins:
-                self._listener.plugin_gone(plugin, "the daemon stops")
             process.retire()
             group.retiring.append(process)
             process.finish_by = time.monotonic() + deadline_s

@@ -318,7 +318,11 @@ def test_when_a_plugin_forks_and_starts_threads_then_nothing_of_it_stays_behind(
         assert running.run("culprit").status == "returned"
         running.listener.wait_for(lambda: len(list(pids.iterdir())) == 2)
         assert running.run("culprit", "test.well").status == "returned"
-    left = [int(path.name) for path in pids.iterdir() if psutil.pid_exists(int(path.name))]
+    deadline = time.monotonic() + 5
+    while (left := [path.name for path in pids.iterdir() if runs(int(path.name))]) and (
+        time.monotonic() < deadline
+    ):
+        time.sleep(0.02)
     assert left == []
 
 
@@ -384,6 +388,14 @@ def test_when_a_plugin_returns_far_too_much_then_the_delivery_fails_with_the_siz
         assert outcome.status == "raised"
         assert "limit" in outcome.error
         assert running.run("culprit", "test.well").status == "returned"
+
+
+def runs(pid: int) -> bool:
+    """Whether the process is there and not only waiting to be reaped by somebody."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.fixture(autouse=True)

@@ -162,6 +162,7 @@ def test_when_files_are_added_and_removed_then_plugins_come_and_go(tmp_path: Pat
         running.listener.wait_for(lambda: ("first", "removed") in running.listener.gone)
         running.listener.wait_for(lambda: running.listener.expressions("first") == set())
         assert [status.name for status in running.host.statuses()] == ["second"]
+        assert [status.state for status in running.listener.states if status.name == "first"][-1] == "stopped"
         assert pid is not None
         running.listener.wait_for(lambda: not psutil.pid_exists(pid))
 
