@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import sqlalchemy as sa
-
 from ftrackd.sandbox import json_text
 from ftrackd.sandbox.errors import EntityNotFoundError, IntegrityError, ValidationError
 from ftrackd.sandbox.schema import EntityType, table
@@ -141,7 +139,7 @@ def convert(configuration: Mapping[str, Any], value: Any) -> Any:
 def _write(
     transaction: Transaction, configuration_id: str, entity_id: str, value: Any, *, removes: bool = False
 ) -> None:
-    configuration = transaction.rows.by_id("custom_attribute_configuration", configuration_id)
+    configuration = transaction.configuration(configuration_id)
     if configuration is None or configuration["kind"] != "attribute":
         raise IntegrityError(f"There is no CustomAttributeConfiguration {configuration_id}.")
     if configuration["type_id"] == EXPRESSION and not removes:
@@ -164,7 +162,7 @@ def _write(
         transaction.connection.execute(source.delete().where(*matches))
     elif earlier is None:
         identity = {"configuration_id": configuration_id, "entity_id": entity_id}
-        transaction.connection.execute(source.insert().values({**identity, **stored}))
+        transaction.connection.execute(source.insert(), {**identity, **stored})
     else:
         transaction.connection.execute(source.update().where(*matches).values(stored))
     _announce(transaction, configuration, kind, row, earlier, stored["value"])
@@ -205,17 +203,8 @@ def applies(configuration: Mapping[str, Any], kind: EntityType, row: Mapping[str
 
 
 def _stored(transaction: Transaction, configuration_id: str, entity_id: str) -> Row | None:
-    source = table("custom_attribute_value")
-    row = (
-        transaction.connection.execute(
-            sa.select(source).where(
-                source.c.configuration_id == configuration_id, source.c.entity_id == entity_id
-            )
-        )
-        .mappings()
-        .first()
-    )
-    return dict(row) if row is not None else None
+    kind = transaction.schema["CustomAttributeValue"]
+    return transaction.rows.get(kind, (configuration_id, entity_id))
 
 
 def _to_number(value: Any) -> Any:

@@ -108,13 +108,23 @@ def _collect(transaction: Transaction, kind: EntityType, row: Row) -> Iterator[_
 
 
 def _select(connection: sa.Connection, name: str, column: str, ids: Sequence[Any]) -> list[Row]:
-    source = table(name)
     rows: list[Row] = []
     for start in range(0, len(ids), _CHUNK):
-        chunk = ids[start : start + _CHUNK]
-        found = connection.execute(sa.select(source).where(source.c[column].in_(chunk))).mappings()
-        rows.extend(dict(row) for row in found)
+        found = connection.execute(_selection(name, column), {"ids": ids[start : start + _CHUNK]})
+        rows.extend(dict(row) for row in found.mappings())
     return rows
+
+
+@cache
+def _selection(name: str, column: str) -> sa.Select[Any]:
+    source = table(name)
+    return sa.select(source).where(source.c[column].in_(sa.bindparam("ids", expanding=True)))
+
+
+@cache
+def _deletion(name: str, column: str) -> sa.Delete:
+    source = table(name)
+    return source.delete().where(source.c[column].in_(sa.bindparam("ids", expanding=True)))
 
 
 def _root_of(transaction: Transaction, name: str) -> EntityType:
@@ -166,10 +176,9 @@ def _announce_cleared(transaction: Transaction, doomed: Sequence[_Level]) -> Non
 def _delete_loose(transaction: Transaction, doomed: Sequence[_Level]) -> None:
     ids = [found["id"] for level in doomed for found in level.rows if "id" in found]
     for name, column in _LOOSE:
-        source = table(name)
         for start in range(0, len(ids), _CHUNK):
             chunk = ids[start : start + _CHUNK]
-            transaction.connection.execute(source.delete().where(source.c[column].in_(chunk)))
+            transaction.connection.execute(_deletion(name, column), {"ids": chunk})
 
 
 def _old_values(kind: EntityType, row: Row) -> dict[str, dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -81,14 +81,8 @@ class Rows:
 
     def get(self, entity_type: EntityType, key: Sequence[str]) -> Row | None:
         """The row of *entity_type* with primary key *key*, if there is one."""
-        source = entity_type.table
-        conditions = [
-            column == value for column, value in zip(entity_type.key_columns(source), key, strict=True)
-        ]
-        clause = entity_type.clause(source)
-        if clause is not None:
-            conditions.append(clause)
-        row = self.connection.execute(sa.select(source).where(*conditions)).mappings().first()
+        parameters = {f"key_{number}": part for number, part in enumerate(key)}
+        row = self.connection.execute(_select_by_key(entity_type), parameters).mappings().first()
         return dict(row) if row is not None else None
 
     def by_id(self, name: str, entity_id: str) -> Row | None:
@@ -211,6 +205,17 @@ class Rows:
             return None
         root = next(kind for kind in self.schema.types.values() if kind.table is table(target))
         return self.concrete_type(self.schema[root.root], parent), parent
+
+
+@lru_cache(maxsize=2048)
+def _select_by_key(entity_type: EntityType) -> sa.Select[Any]:
+    source = entity_type.table
+    conditions = [
+        column == sa.bindparam(f"key_{number}")
+        for number, column in enumerate(entity_type.key_columns(source))
+    ]
+    clause = entity_type.clause(source)
+    return sa.select(source).where(*conditions, *([] if clause is None else [clause]))
 
 
 @cache

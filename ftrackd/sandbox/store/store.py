@@ -100,12 +100,18 @@ class Store:
             raise DatabaseError("A transaction is open on this thread already; it would wait for itself.")
         with self._writer, self._connection_to_write() as connection:
             transaction = Transaction(connection, self._schema, actor, read_schema, self._workflows)
-            yield transaction
-            changes = transaction.recorder.finish()
-            if is_logged:
-                event_log.write(connection, transaction.id, actor, transaction.now, changes)
+            try:
+                yield transaction
+                changes = transaction.recorder.finish()
+                if is_logged:
+                    event_log.write(connection, transaction.id, actor, transaction.now, changes)
+                connection.commit()
+            except sa.exc.OperationalError as error:
+                raise DatabaseError(
+                    f"The database failed, nothing of the request was kept: {error.orig}. "
+                    "Is there space on the disk, and may it be written?"
+                ) from error
             transaction.seal(changes)
-            connection.commit()
             self._schema = transaction.schema
             if transaction.changed_workflows:
                 self._workflows.clear()

@@ -65,6 +65,7 @@ class Transaction:
         self._workflows = workflows
         self._own_workflows: dict[str | None, Workflow] = {}
         self._project_workflows: dict[str | None, Workflow] = {}
+        self._configurations: dict[str, Row | None] = {}
         self._finished: list[Change] | None = None
 
     @property
@@ -247,6 +248,13 @@ class Transaction:
         self._project_workflows[project_id] = known[project_schema_id]
         return known[project_schema_id]
 
+    def configuration(self, configuration_id: str) -> Row | None:
+        """A custom attribute configuration, remembered until one changes."""
+        if configuration_id not in self._configurations:
+            found = self.rows.by_id("custom_attribute_configuration", configuration_id)
+            self._configurations[configuration_id] = found
+        return self._configurations[configuration_id]
+
     def first_id(self, name: str, order: str) -> str | None:
         """Id of the first row of table *name*, ordered by column *order*."""
         source = table(name)
@@ -351,6 +359,8 @@ class Transaction:
         """Follow changes of rows that shape the schema or the workflows."""
         if kind.name == "ObjectType":
             self.refresh()
+        if kind.root == "CustomConfigurationBase":
+            self._configurations.clear()
         if kind.root in _WORKFLOW_ROOTS:
             self.changed_workflows = True
             self._own_workflows.clear()

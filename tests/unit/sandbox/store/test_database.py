@@ -185,3 +185,18 @@ def test_when_a_transaction_is_open_then_the_thread_can_read_but_not_open_anothe
                 with pytest.raises(DatabaseError, match="open on this thread"), store.transaction(ACTOR):
                     pass
             assert len(transaction.changes) == 1
+
+
+def test_when_the_disk_is_full_then_the_error_says_so_and_nothing_is_kept(tmp_path):
+    with Store.open(f"sqlite:///{tmp_path / 'studio.db'}", seed="minimal") as store:
+        before = _count(store, "context")
+        with store.reader() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        with (
+            pytest.raises(DatabaseError, match=r"full.*space on the disk"),
+            store.transaction(ACTOR) as transaction,
+        ):
+            transaction.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 5}")
+            for number in range(1000):
+                transaction.create("Folder", {"name": "x" * 500 + str(number), "parent_id": PROJECT})
+        assert _count(store, "context") == before
