@@ -58,7 +58,7 @@ _RELEASE = _change("0", due_at="0.0", more=", owner = NULL") + _OWN
 _GIVE_WAY = (
     _change("5", more=", settled_at = :now, error = 'coalesced'")
     + " WHERE plugin = :plugin AND coalesce_key = :key AND state IN (0, 2) AND attempts = 0"
-    + " RETURNING id, due_at"
+    + " RETURNING due_at"
 )
 _RECLAIM = (
     _change(
@@ -130,24 +130,24 @@ class SqliteTransaction:
             return Appended(seq=row[0], stored=False)
         seq = cursor.lastrowid
         assert seq is not None
-        coalesced: list[int] = []
+        coalesced: list[str] = []
         for delivery in deliveries:
-            coalesced += self._insert(seq, delivery, replayed)
+            coalesced += [delivery.plugin] * self._insert(seq, delivery, replayed)
         return Appended(seq=seq, stored=True, coalesced=tuple(coalesced))
 
-    def _insert(self, seq: int, delivery: NewDelivery, replayed: int) -> list[int]:
-        """Insert a delivery; return the ids of those that give way to it."""
+    def _insert(self, seq: int, delivery: NewDelivery, replayed: int) -> int:
+        """Insert a delivery; return how many give way to it."""
         now = self._clock.now()
         due_at = now + delivery.due_in_s if delivery.due_in_s > 0 else 0.0
-        gone: list[int] = []
+        gone = 0
         if delivery.coalesce_key is not None:
             rows = self._connection.execute(
                 _GIVE_WAY, {"now": now, "plugin": delivery.plugin, "key": delivery.coalesce_key}
             ).fetchall()
-            gone = [row[0] for row in rows]
+            gone = len(rows)
             # The first event of a burst sets the time, so that an endless burst is still delivered once in
             # each window.
-            due_at = min((row[1] for row in rows), default=due_at)
+            due_at = min((row[0] for row in rows), default=due_at)
         self._connection.execute(
             _INSERT_DELIVERY,
             {

@@ -102,22 +102,8 @@ class Dispatcher:
                 settlement.delay_s,
                 settlement.error,
             )
-            _log.warning(
-                "delivery failed and will be tried again",
-                plugin=claim.plugin,
-                topic=claim.topic,
-                event_id=claim.event_id,
-                attempt=claim.attempt,
-                delay_s=round(settlement.delay_s, 2),
-                error_id=settlement.error_id,
-            )
         if verdicts.pause_s is not None:
             notify(self._listener.paused, claim.plugin, verdicts.pause_s)
-            _log.warning(
-                "plugin paused, nothing it does succeeds",
-                plugin=claim.plugin,
-                pause_s=round(verdicts.pause_s, 2),
-            )
 
     def plan(
         self, raw: bytes, event: Mapping[str, Any], recipients: Sequence[Recipient], *, replayed: bool

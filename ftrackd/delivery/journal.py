@@ -65,11 +65,13 @@ class NewDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What became of an event: its number, whether it was new, and the deliveries that gave way to it."""
+    """What became of an event: its number, whether it was new, and the plugin of each delivery that gave
+    way.
+    """
 
     seq: int
     stored: bool
-    coalesced: tuple[int, ...] = ()
+    coalesced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

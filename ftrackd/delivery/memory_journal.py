@@ -166,12 +166,12 @@ class MemoryTransaction:
             return Appended(known.seq, stored=False)
         content.last_seq += 1
         stored = content.events[event.id] = _Event(content.last_seq, event, self._clock.wall())
-        coalesced: list[int] = []
+        coalesced: list[str] = []
         for delivery in deliveries:
-            coalesced += self._insert(stored, delivery, event.replayed)
+            coalesced += [delivery.plugin] * self._insert(stored, delivery, event.replayed)
         return Appended(stored.seq, stored=True, coalesced=tuple(coalesced))
 
-    def _insert(self, event: _Event, delivery: NewDelivery, replayed: bool) -> list[int]:
+    def _insert(self, event: _Event, delivery: NewDelivery, replayed: bool) -> int:
         now = self._clock.now()
         due_at = now + delivery.due_in_s if delivery.due_in_s > 0 else 0.0
         gone = [
@@ -197,7 +197,7 @@ class MemoryTransaction:
             due_at=due_at,
             coalesce_key=delivery.coalesce_key,
         )
-        return [row.id for row in gone]
+        return len(gone)
 
     def _end(self, row: _Row, state: State, error: str = "") -> None:
         row.state, row.error, row.owner, row.settled_at = state, error, None, self._clock.wall()

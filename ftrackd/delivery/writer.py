@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -125,8 +125,13 @@ class Writer:
                 return True
             self._health = Health(self._health.degraded, len(self._intakes), self._health.lost + 1)
             health = self._health
-        _log.error("event dropped, too many wait for the journal", event_id=intake.event.id, lost=health.lost)
-        notify(self._listener.health_changed, health)
+        if (
+            health.lost & (health.lost - 1) == 0
+        ):  # the 1st, 2nd, 4th, 8th ...: a flood must not become one of lines
+            _log.error(
+                "event dropped, too many wait for the journal", event_id=intake.event.id, lost=health.lost
+            )
+            notify(self._listener.health_changed, health)
         return False
 
     def _hold(self, intake: Intake) -> None:
@@ -310,6 +315,8 @@ class Writer:
                 notify(listener.duplicate, intake.event.id)
                 continue
             notify(listener.stored, intake.event.id, intake.plugins)
+            for plugin, count in Counter(appended.coalesced).items():
+                notify(listener.coalesced, plugin, intake.event.id, count)
             for loop in intake.loops:
                 notify(listener.looping, loop.plugin, loop.entity_id, loop.count, loop.delay_s)
         lost = {settled.claim.token for settled in batch.lost_leases}
@@ -331,29 +338,12 @@ class Writer:
             notify(self._listener.closed, claim.plugin, claim.event_id, settled.seconds)
         elif settled.verdict is Verdict.PARK:
             notify(self._listener.parked, claim.plugin, claim.event_id, claim.delivery_id, settled.error)
-            _log.error(
-                "delivery parked",
-                plugin=claim.plugin,
-                topic=claim.topic,
-                event_id=claim.event_id,
-                delivery=claim.delivery_id,
-                attempts=claim.attempt,
-                error_id=settled.error_id,
-                held=settled.hold,
-            )
 
     def _report_reclaimed(self, reclaimed: Reclaimed) -> None:
         if not reclaimed.parked:
             return
         error = "The process that ran it ended without an outcome, each time."
         notify(self._listener.parked, reclaimed.plugin, reclaimed.event_id, reclaimed.delivery_id, error)
-        _log.error(
-            "delivery parked",
-            plugin=reclaimed.plugin,
-            event_id=reclaimed.event_id,
-            delivery=reclaimed.delivery_id,
-            attempts=reclaimed.attempts,
-        )
 
     def _failed(self, error: JournalError) -> None:
         """The journal does not work: say so once, and calm down."""
@@ -365,11 +355,6 @@ class Writer:
             health = self._health
         self._retry_s = min(_LONGEST_RETRY_S, self._retry_s * 2)
         if known != health.degraded:
-            _log.error(
-                "journal cannot be written, events wait in memory",
-                reason=health.degraded,
-                waiting=health.waiting,
-            )
             notify(self._listener.health_changed, health)
 
     def _repair(self, error: JournalCorruptError) -> None:
@@ -384,7 +369,6 @@ class Writer:
             if self._health.degraded is None:
                 return
             self._health = health = Health(None, len(self._intakes), self._health.lost)
-        _log.info("journal works again", waiting=health.waiting, lost=health.lost)
         notify(self._listener.health_changed, health)
 
 
