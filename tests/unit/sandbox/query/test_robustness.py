@@ -121,7 +121,7 @@ def queries(draw: st.DrawFn, depth: int = 0) -> Query:
 
 
 @given(query=queries())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_when_anything_is_asked_then_an_answer_or_a_query_error_comes(
     connection: sa.Connection, query: Query
 ) -> None:
@@ -138,7 +138,7 @@ def test_when_anything_is_asked_then_an_answer_or_a_query_error_comes(
 
 
 @given(query=queries())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_when_criteria_are_negated_then_exactly_the_other_rows_are_found(
     connection: sa.Connection, query: Query
 ) -> None:
@@ -186,7 +186,7 @@ def test_when_each_attribute_of_a_type_is_asked_for_then_there_is_an_answer(
 @given(
     st.lists(st.text(max_size=8), max_size=3), st.sampled_from(["Context", "AssetVersion", "User", "Note"])
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_when_any_words_are_searched_then_an_answer_comes(
     connection: sa.Connection, terms: list[str], entity_type: str
 ) -> None:
