@@ -42,7 +42,7 @@ class ControlServer:
 
     def __init__(self, routes: Mapping[str, Route], socket_path: Path, port: int | None = None) -> None:
         self._socket_path = socket_path
-        self._servers: list[socketserver.BaseServer] = []
+        self._servers: list[socketserver.TCPServer] = []
         handler = type("ControlHandler", (_Handler,), {"routes": dict(routes)})
         self._servers.append(_unix_server(socket_path, handler))
         if port is not None:
@@ -56,7 +56,7 @@ class ControlServer:
         for server in self._servers:
             threading.Thread(
                 target=server.serve_forever,
-                kwargs={"poll_interval": 1.0},
+                kwargs={"poll_interval": 60.0},
                 name="ftrackd-control",
                 daemon=True,
             ).start()
@@ -64,7 +64,11 @@ class ControlServer:
     def stop(self) -> None:
         """Close and remove the socket."""
         for server in self._servers:
-            server.shutdown()
+            asked = threading.Thread(target=server.shutdown, name="ftrackd-control-stop", daemon=True)
+            asked.start()
+            while asked.is_alive():
+                _wake(server)
+                asked.join(0.05)
             server.server_close()
         self._socket_path.unlink(missing_ok=True)
 
@@ -95,6 +99,16 @@ def _unix_server(path: Path, handler: type[BaseHTTPRequestHandler]) -> _UnixServ
     server = _UnixServer(str(path), handler)
     path.chmod(0o600)
     return server
+
+
+def _wake(server: socketserver.TCPServer) -> None:
+    # serve_forever looks at its stop flag when a connection comes, or at the end of its poll interval.
+    with socket.socket(server.address_family, socket.SOCK_STREAM) as visitor:
+        visitor.settimeout(1)
+        try:
+            visitor.connect(server.server_address)
+        except OSError:
+            return
 
 
 def _is_served(path: Path) -> bool:
