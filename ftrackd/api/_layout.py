@@ -87,10 +87,10 @@ class Layout:
         plain = entity_class.__init__ is _base_class().__init__ and not self.foreign
 
         def make(row: dict[str, Any]) -> Entity:
-            if not plain:
-                return entity_class(session, data=row, reconstructing=True)
             if not names.issuperset(row):
                 self.drop_unknown(row)
+            if not plain:
+                return self._make_with_care(session, row)
             entity = new(entity_class)
             entity.session = session
             entity._row = row
@@ -99,6 +99,16 @@ class Layout:
             return entity
 
         return make
+
+    def _make_with_care(self, session: Any, row: dict[str, Any]) -> Entity:
+        """Make an entity through its constructor, with foreign attributes taking their values themselves."""
+        entity = self.entity_class(session, reconstructing=True)
+        entity._row = row
+        for name in self.foreign & row.keys():
+            attribute = self.entity_class.attributes.get(name)
+            assert attribute is not None
+            attribute.set_remote_value(entity, row.pop(name))
+        return entity
 
     def drop_unknown(self, row: dict[str, Any]) -> None:
         """Remove from `row` what is no attribute."""

@@ -155,7 +155,8 @@ class PopulateMethods(MergeMethods):
             found = self._identity_map.peek(entity_type, entity_id)
             if found is not None:
                 return found
-        return self._identity_map.peek_anywhere(entity_id) if entity_type is None else None
+        # Events may name a base type, or none at all; ids are unique among all entities.
+        return self._identity_map.peek_anywhere(entity_id)
 
     def _changed_attributes(self, entity: Entity, change: Mapping[str, Any]) -> frozenset[str]:
         """Return the attributes of `entity` that `change` names by their legacy names.

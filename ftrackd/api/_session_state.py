@@ -22,6 +22,7 @@ from ftrackd.api.operation import Operations
 if TYPE_CHECKING:
     from ftrackd.api._entity_types import EntityTypes
     from ftrackd.api.entity.base import Entity
+    from ftrackd.api.event.hub import EventHub
     from ftrackd.api.query import QueryResult
 
 
@@ -86,7 +87,7 @@ class SessionState:
     _api_key: str
     _api_user: str
     _server_information: dict[str, Any]
-    _event_hub: Any
+    _event_hub: EventHub
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         session = super().__new__(cls)
@@ -244,7 +245,7 @@ class SessionState:
         return self._api_key
 
     @property
-    def event_hub(self) -> Any:
+    def event_hub(self) -> EventHub:
         """The event hub."""
         return self._event_hub
 

@@ -373,7 +373,11 @@ class Session(ActionMethods, StorageMethods):
         An expression without ``select`` gets the default projections of its type. KeyError for an unknown
         type.
         """
-        if not _SELECT.match(expression):
+        selecting = _SELECT.match(expression)
+        if selecting:
+            # Servers know the word in lower case only.
+            expression = "select" + expression[selecting.end() :]
+        else:
             match = _FIRST_WORD.match(expression)
             entity_type = match.group(1) if match else ""
             projections = self.types[entity_type].default_projections

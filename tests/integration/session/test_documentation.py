@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ftrackd.api import session as session_module
+from ftrackd.api._session_storage import StorageMethods
 from ftrackd.api.session import OperationPayload, Session
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -34,8 +35,8 @@ def _functions(file: str) -> set[str]:
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
-#: Made for the other parts of the library, documented with locations.
-_ELSEWHERE = {"Session.remember_configured_location"}
+#: What locations need of the session besides the specification; documented with them.
+_ELSEWHERE = {f"Session.{name}" for name in vars(StorageMethods)}
 
 
 def test_when_the_session_has_a_member_then_the_manual_names_its_test() -> None:
