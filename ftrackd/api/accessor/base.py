@@ -113,21 +113,22 @@ class Accessor(ABC):
             copy_in_chunks(source, target, on_bytes)
             target.close()
         except BaseException:
-            self._withdraw(resource_identifier, target)
+            _withdraw(self, resource_identifier, target)
             raise
 
-    def _withdraw(self, resource_identifier: str, target: Any) -> None:
-        """Leave nothing of *target*, whose writing failed, under *resource_identifier*."""
-        discard = getattr(type(target), "discard", None)
-        # The first error is the one to report; cleaning up behind it must not replace it.
-        if discard is not None and discard is not Data.discard:
-            with contextlib.suppress(OSError, AccessorError):
-                target.discard()
-            return
+
+def _withdraw(accessor: Accessor, resource_identifier: str, target: Any) -> None:
+    """Leave nothing of *target*, whose writing failed, under *resource_identifier*."""
+    discard = getattr(type(target), "discard", None)
+    # The first error is the one to report; cleaning up behind it must not replace it.
+    if discard is not None and discard is not Data.discard:
         with contextlib.suppress(OSError, AccessorError):
-            target.close()
-        with contextlib.suppress(OSError, AccessorError):
-            self.remove(resource_identifier)
+            target.discard()
+        return
+    with contextlib.suppress(OSError, AccessorError):
+        target.close()
+    with contextlib.suppress(OSError, AccessorError):
+        accessor.remove(resource_identifier)
 
 
 def copy_in_chunks(source: Data, target: Data, on_bytes: Callable[[int], None] | None = None) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from ftrackd.api import Session, exception, mixin, symbol
-from ftrackd.api.accessor.base import Accessor
 from ftrackd.api.accessor.disk import DiskAccessor
 from ftrackd.api.data import Data, File
 from ftrackd.api.entity.location import Location, MemoryLocationMixin, UnmanagedLocationMixin
@@ -341,7 +340,7 @@ def test_when_an_accessor_only_looks_like_one_then_it_works(studio: Studio) -> N
 
     class Lookalike:
         def __getattr__(self, name: str) -> Any:
-            if name in vars(Accessor) and name in ("receive_data", "_withdraw"):
+            if name == "receive_data":
                 raise AttributeError(name)
             return getattr(real, name)
 
@@ -349,6 +348,15 @@ def test_when_an_accessor_only_looks_like_one_then_it_works(studio: Studio) -> N
     component = studio.make_component(b"content")
     studio.archive.add_component(component, studio.origin)
     assert studio.read(studio.archive, component) == b"content"
+    other = studio.make_component(bytes(3 * symbol.CHUNK_SIZE), name="other")
+
+    def cancel(done: int, total: int) -> None:
+        if done:
+            raise RuntimeError("cancelled")
+
+    with pytest.raises(exception.LocationError, match="cancelled"):
+        studio.archive.add_component(other, studio.origin, on_progress=cancel)
+    assert len(studio.names("archive")) == 1
 
 
 def test_when_names_are_unknown_then_str_does_not_ask(studio: Studio, calls: list[Any]) -> None:
