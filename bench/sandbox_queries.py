@@ -29,8 +29,8 @@ TASKS_PER_PROJECT = 50 * 20 * 5
 
 PROJECTIONS = (
     "name, description, bid, sort, start_date, end_date, created_at, status_id, type_id, status.name, "
-    "status.color, status.state.short, type.name, priority.name, priority.value, parent.name, project.full_name, "
-    "object_type.name, thumbnail_id, assignments.resource.username"
+    "status.color, status.state.short, type.name, priority.name, priority.value, parent.name, "
+    "project.full_name, object_type.name, thumbnail_id, assignments.resource.username"
 )
 
 
