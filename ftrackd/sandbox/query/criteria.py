@@ -141,7 +141,7 @@ class CriteriaCompiler:
             return type_conditions(scope.entity_type, scope.source)
         # Most rows of a table are of few types, so any other criterion finds them sooner than the type does.
         conditions = [
-            self.dialect.is_member(self.dialect.unindexed(scope.source.c[criterion.column]), criterion.values)
+            self.dialect.is_key(self.dialect.unindexed(scope.source.c[criterion.column]), criterion.values)
             for criterion in scope.entity_type.criteria
         ]
         return [*conditions, self.compile(query.criteria, scope.place)]
