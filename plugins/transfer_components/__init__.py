@@ -10,7 +10,7 @@ import logging
 import ftrack_api
 
 from .selection import find_components, is_supported
-from .transfer import TransferQueue
+from .transfer import TransferQueue, count_components
 
 logger = logging.getLogger("ftrackd.plugins.transfer_components")
 
@@ -78,7 +78,7 @@ class TransferComponentsAction:
         self.queue.add(components, source, target, user)
         return {
             "success": True,
-            "message": f"{len(components)} components are transferred to {target['name']}. "
+            "message": f"Transferring {count_components(components)} to {target['name']}. "
             "The job shows how far it is.",
         }
 
@@ -95,7 +95,7 @@ class TransferComponentsAction:
             return {"success": False, "message": "No location to transfer to is configured here."}
         any_location = {"label": "Wherever they are", "value": ANY_LOCATION}
         return {
-            "title": f"Transfer {len(components)} components",
+            "title": f"Transfer {count_components(components)}",
             "submit_button_label": "Transfer",
             "items": [
                 {

@@ -38,7 +38,7 @@ class TransferQueue:
 
         Without a source each component is taken from the best location that has it.
         """
-        description = f"Transfer of {len(components)} components to {target['name']} is waiting"
+        description = f"Transfer of {count_components(components)} to {target['name']} is waiting"
         job = self.session.create(
             "Job", {"user": user, "status": "queued", "data": describe_job(description)}
         )
@@ -76,7 +76,7 @@ class TransferQueue:
         abandoned = [job for job in jobs if is_abandoned(job["data"])]
         for job in abandoned:
             job["status"] = "failed"
-            job["data"] = describe_job("Transfer was interrupted; launch it again to continue where it was")
+            job["data"] = describe_job("Transfer was interrupted; launch it again to continue")
         if abandoned:
             self.session.commit()
             logger.warning("%d interrupted transfers marked as failed", len(abandoned))
@@ -108,7 +108,7 @@ class Transfer:
             self.update("failed" if self.failures else "done", self.summary())
         except TransferCancelledError:
             self.session.rollback()
-            self.update("failed", "Transfer was ended; launch it again to continue where it was")
+            self.update("failed", "Transfer was ended; launch it again to continue")
         except Exception:
             # Whatever it is, it must not end the thread that the next transfers run in.
             logger.exception("Transfer to %s failed", self.target["name"])
@@ -210,6 +210,11 @@ def is_abandoned(data):
     except PermissionError:
         return False
     return False
+
+
+def count_components(components):
+    """Return how many components there are, as people write it."""
+    return "1 component" if len(components) == 1 else f"{len(components)} components"
 
 
 def format_size(count):
