@@ -16,7 +16,7 @@ OnOption = Annotated[
     list[str] | None,
     typer.Option(
         "--on",
-        help="An entity: Type:ID, a path of names from the project down (bunny/seq010/sh0010/animation), "
+        help="An entity: Type:ID, a path of names from the project down (hare/SEQ010/SH020/animation), "
         "or a query. May be repeated.",
     ),
 ]
@@ -131,7 +131,7 @@ def set_attributes(
     values: Annotated[list[str], typer.Argument(help="attribute=value; a status or type goes by its name.")],
     config: ConfigOption = None,
 ) -> None:
-    """Set attributes of an entity and commit, for instance `ftrackd set bunny/seq010/sh0010/animation
+    """Set attributes of an entity and commit, for instance `ftrackd set hare/SEQ010/SH020/animation
     status=Approved`.
     """
     from ftrackd.cli.author_session import find_entities, plain_session, set_attribute

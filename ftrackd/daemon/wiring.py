@@ -104,7 +104,8 @@ class Wiring(DeliveryListener):
 
     def plugin_gone(self, plugin: str, reason: str) -> None:
         """Keep deliveries back until the plugin is ready again."""
-        log.info("plugin takes no events", plugin=plugin, reason=reason)
+        tell = log.info if self._lifecycle.is_running else log.debug
+        tell("plugin takes no events", plugin=plugin, reason=reason)
         self.delivery.plugin_gone(plugin)
 
     def delivery_done(self, plugin: str, outcome: HostedOutcome) -> None:

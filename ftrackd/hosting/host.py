@@ -369,7 +369,7 @@ class Host:
             self._learn(group, process, plugin, is_reload=group.generation > 1)
         if old is not None:
             self._retire(group, old)
-        _log.info(
+        _log.debug(
             "plugin loaded",
             plugins=process.plugins,
             generation=process.generation,
