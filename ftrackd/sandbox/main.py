@@ -140,6 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    # Below a warning uvicorn writes whole addresses, with the keys that JavaScript clients put into them.
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     _warn_of_open_host(options.host)
     try:
         return _serve(options, keys)

@@ -22,7 +22,7 @@ from ftrackd.sandbox.events.router import SUBSCRIBE_TOPIC, UNSUBSCRIBE_TOPIC, Ro
 HANDSHAKE_LIFETIME_S: Final = 60.0
 HEARTBEAT_TIMEOUT_S: Final = 60.0
 CLOSE_TIMEOUT_S: Final = 60
-QUEUE_LIMIT: Final = 100_000
+QUEUE_LIMIT_BYTES: Final = 256 * 1024 * 1024
 
 _logger = logging.getLogger(__name__)
 
@@ -48,16 +48,18 @@ class Connection:
     actor: Actor
     socket: Socket
     outgoing: deque[str | bytes] = field(default_factory=deque)
+    queued_bytes: int = 0
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     thawed: asyncio.Event = field(default_factory=asyncio.Event)
     last_heard_at: float = 0.0
     closed: bool = False
 
     def send(self, frame: str | bytes) -> None:
-        """Queue *frame*; a connection that never reads is cut at :data:`QUEUE_LIMIT` frames."""
+        """Queue *frame*; a connection that never reads is cut when :data:`QUEUE_LIMIT_BYTES` wait for it."""
         if self.closed:
             return
-        if len(self.outgoing) >= QUEUE_LIMIT:
+        self.queued_bytes += len(frame)
+        if self.queued_bytes > QUEUE_LIMIT_BYTES:
             _logger.warning("Connection %s does not read its events and is cut.", self.identifier)
             self.cut()
             return
@@ -188,7 +190,9 @@ class HubServer:
                 connection.wake.clear()
                 while connection.outgoing and not connection.closed:
                     await connection.thawed.wait()
-                    await connection.socket.send(connection.outgoing.popleft())
+                    frame = connection.outgoing.popleft()
+                    connection.queued_bytes -= len(frame)
+                    await connection.socket.send(frame)
         except ConnectionError:
             _logger.debug("Connection %s is gone.", connection.identifier)
 

@@ -21,9 +21,10 @@ def widget_page(services: Services, request: Request) -> Response:
     query = request.query_params
     if not services.signer.verify(WIDGET_PATH, query):
         raise PermissionError("The address of the widget is not valid or has expired; ask for a new one.")
+    shown = {name: query[name] for name in ("view", "theme", "entityType", "entityId") if query.get(name)}
+    if query.get("entityType") == "tempdata":
+        shown["data"] = services.temporary_data.get(query["entityId"]) or "expired"
     rows = "".join(
-        f"<tr><th>{html.escape(name)}</th><td>{html.escape(query[name])}</td></tr>"
-        for name in ("view", "theme", "entityType", "entityId")
-        if query.get(name)
+        f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in shown.items()
     )
     return HTMLResponse(f"<!doctype html><title>ftrackd sandbox</title><h1>Widget</h1><table>{rows}</table>")

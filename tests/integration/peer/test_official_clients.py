@@ -10,6 +10,6 @@ def test_when_official_python_client_then_its_script_succeeds(run_python, script
     run_python(script)
 
 
-@pytest.mark.parametrize("script", ["session.mjs", "files.mjs", "events.mjs"])
+@pytest.mark.parametrize("script", ["session.mjs", "files.mjs", "events.mjs", "reconnect.mjs"])
 def test_when_official_javascript_client_then_its_script_succeeds(run_javascript, script):
     run_javascript(script)

@@ -9,10 +9,11 @@ import sys
 import time
 
 import pytest
+import websocket
 
 from ftrackd.testing.sandbox import SandboxProcess, SandboxProcessError
 
-from .conftest import RawHub, create, new_id, query, wait_for
+from .conftest import RawHub, create, new_id, query, request, wait_for
 
 
 def run(*options, **variables):
@@ -123,6 +124,18 @@ def test_when_not_on_loopback_then_warned():
         assert "other machines can reach it" in process.log
 
 
+def test_when_on_ipv6_then_the_address_is_usable():
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("There is no IPv6 on this machine.")
+    with SandboxProcess(seed="none", options=["--host", "::1"]) as process:
+        assert process.url.startswith("http://[::1]:")
+        assert process.call({"action": "query_server_information"})
+        assert "other machines" not in process.log
+
+
 def test_help_tells_of_output_databases_and_faults():
     done = run("--help")
     assert done.returncode == 0
@@ -143,6 +156,11 @@ def test_when_log_is_verbose_then_no_secret_is_in_it():
         hub = RawHub(process)
         hub.publish({"topic": "a"})
         hub.close()
+        # As the JavaScript client does it: the key is part of both addresses.
+        query_string = f"?api_user={process.api_user}&api_key={process.api_key}"
+        sid = request(process, "/socket.io/1/" + query_string)[2].decode().split(":")[0]
+        address = process.url.replace("http", "ws") + "/socket.io/1/websocket/" + sid + query_string
+        websocket.create_connection(address, timeout=5).close()
         with pytest.raises(SandboxProcessError):
             process.call({"action": "nonsense"})
         assert "nonsense" in process.log

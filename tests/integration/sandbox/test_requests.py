@@ -260,7 +260,14 @@ def test_when_nothing_is_there_then_json_says_so(server, method, path, status):
     assert json.loads(body)["content"]
 
 
-def test_when_temporary_data_are_left_by_a_legacy_client_then_an_id(server):
-    status, answer = post(server, {"action": "create", "type": "tempdata", "data": "{}", "expiry": None})
+def test_when_temporary_data_are_left_by_a_legacy_client_then_widgets_show_them(server):
+    status, answer = post(server, {"action": "create", "type": "tempdata", "data": "<x>", "expiry": None})
     assert status == 200
-    assert answer["id"]
+    widget = {
+        "action": "get_widget_url",
+        "name": "info",
+        "entity_type": "tempdata",
+        "entity_key": [answer["id"]],
+    }
+    page = request(server, server.call(widget)[0]["widget_url"])[2]
+    assert b"&lt;x&gt;" in page
