@@ -32,6 +32,7 @@ EVENTS_PER_S = 200
 LATENCY_EVENTS = 2000
 THROUGHPUT_EVENTS = 10_000
 STREAM_EVENTS = 100_000
+STREAM_CHUNK = 1000
 FAN_OUT_EVENTS = 2000
 IDLE_S = 10.0
 
@@ -345,10 +346,12 @@ def _stream(pythons: dict[str, str]) -> Values:
     with _daemon({"plugin": EMPTY_PLUGIN}) as (daemon, sandbox, _), _hub(sandbox) as hub:
         daemon.live()
         sizes = []
-        for part in range(5):
-            _publish_fast(hub, STREAM_EVENTS // 5)
-            _until(lambda part=part: _handled(daemon, (part + 1) * STREAM_EVENTS // 5), 0.2)
-            sizes.append(size())
+        for published in range(STREAM_CHUNK, STREAM_EVENTS + 1, STREAM_CHUNK):
+            # A constant stream: as fast as it is handled.
+            _publish_fast(hub, STREAM_CHUNK)
+            _until(lambda published=published: _handled(daemon, published), 0.05)
+            if published in (STREAM_EVENTS // 5, STREAM_EVENTS):
+                sizes.append(size())
         return {"ours": {"stream_begin": sizes[0], "stream_end": sizes[-1]}}
 
 

@@ -123,11 +123,10 @@ class Connection:
         """
         self._change_state(ConnectionState.CONNECTING, "Connecting.")
         try:
-            transport = self._open_transport()
+            self._start(self._open_transport())
         except TransportError as error:
             self._change_state(ConnectionState.CLOSED, str(error))
             raise
-        self._start(transport)
 
     def open_in_background(self) -> threading.Thread:
         """Connect in a thread of its own, trying again as the policy says; return the thread."""
@@ -181,17 +180,20 @@ class Connection:
         return threading.current_thread() in self._threads
 
     def _start(self, transport: Transport | None) -> threading.Thread:
-        turn = self._outbox.restart()
-        reader = threading.Thread(
-            target=self._run, args=(transport,), name="ftrack-event-hub-reader", daemon=True
-        )
-        writer = threading.Thread(
-            target=self._write, args=(turn,), name="ftrack-event-hub-writer", daemon=True
-        )
-        self._threads = [reader, writer]
-        for thread in self._threads:
-            thread.start()
-        return reader
+        with self._changed:
+            if self._stopping:
+                raise TransportClosed("Disconnected while connecting.")
+            turn = self._outbox.restart()
+            reader = threading.Thread(
+                target=self._run, args=(transport,), name="ftrack-event-hub-reader", daemon=True
+            )
+            writer = threading.Thread(
+                target=self._write, args=(turn,), name="ftrack-event-hub-writer", daemon=True
+            )
+            self._threads = [reader, writer]
+            for thread in self._threads:
+                thread.start()
+            return reader
 
     def _change_state(self, state: ConnectionState, reason: str) -> None:
         with self._changed:
@@ -219,6 +221,9 @@ class Connection:
                 self._failures += 1
                 self._changed.notify_all()
             raise
+        except BaseException:
+            transport.close()
+            raise
         self._opened(transport)
         return transport
 
@@ -244,7 +249,7 @@ class Connection:
                 transport = None
                 if current is not None:
                     self._serve(current)
-            except Exception:
+            except Exception:  # contains a transport that breaks its promise, and mistakes of ours
                 _logger.critical(
                     "The event hub's connection ended by a mistake in it, connecting again.", exc_info=True
                 )

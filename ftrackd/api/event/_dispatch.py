@@ -102,7 +102,7 @@ class Dispatcher:
                 outcome.results.append(CallbackResult(subscriber, value))
                 if value is not None and reply is not None:
                     reply(subscriber, value)
-            except Exception as error:
+            except Exception as error:  # contains a plugin's callback
                 outcome.failures.append(CallbackFailure(subscriber, error))
                 _logger.exception("Callback of %s failed for an event about %r.", subscriber, event["topic"])
         outcome.stopped = event.is_stopped()

@@ -131,7 +131,7 @@ class PacketHandling:
         except EventHubPacketError as error:
             self.statistics.rejected_packets += 1
             self._log_sparsely(logging.WARNING, "rejected", f"Packet ignored: {error}")
-        except Exception:
+        except Exception:  # contains taps and overrides of a host; the reader goes on
             self.logger.exception("Handling a packet failed; the packet is lost, the hub goes on.")
 
     def frame_skipped(self, error: FrameTooLarge) -> None:
@@ -252,7 +252,7 @@ class PacketHandling:
     def _call(self, callback: Callable[[Any], None], argument: Any) -> None:
         try:
             callback(argument)
-        except Exception:
+        except Exception:  # contains the callback of whoever published
             self.logger.exception("A callback for an acknowledgement failed.")
 
     def _log_sparsely(self, level: int, kind: str, message: str) -> None:

@@ -322,7 +322,7 @@ class EventHub(Exchange):
         for hook in self._state_hooks:
             try:
                 hook(change)
-            except Exception:
+            except Exception:  # contains a hook of somebody else
                 self.logger.exception("A hook for the event hub's state failed.")
 
     def housekeeping(self) -> None:

@@ -176,7 +176,7 @@ def _matching(candidates: Iterable[_Entry], event: Any) -> list[_Entry]:
 def _matches_safely(entry: _Entry, event: Any) -> bool:
     try:
         return entry.test is None or entry.test(event)
-    except Exception:
+    except Exception:  # the same for one entry, so that the others do not suffer
         _logger.warning(
             "Subscription of %r could not be compared with an event about %r; taken as no match.",
             entry.key,

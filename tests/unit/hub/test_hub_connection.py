@@ -767,3 +767,30 @@ def test_when_the_server_is_encrypted_then_both_directions_work_at_once(
         server.wait_for_peer(2)
         eventually(lambda: hub.state == "live")
         hub.disconnect()
+
+
+def test_when_connecting_and_disconnecting_race_then_nothing_is_left_running():
+    with HubServer() as server:
+        for step in range(30):
+            hub = _hub(server.url)
+            failures = []
+
+            def connect(hub=hub, failures=failures):
+                try:
+                    hub.connect()
+                except EventHubConnectionError as error:
+                    failures.append(error)
+
+            connecting = threading.Thread(target=connect)
+            connecting.start()
+            time.sleep(step * 0.0002)  # meets another moment of the handshake each time
+            hub.close()
+            connecting.join(10)
+            hub.close()
+            assert hub.state == "closed"
+        eventually(
+            lambda: (
+                not [thread for thread in threading.enumerate() if thread.name.startswith("ftrack-event-hub")]
+            )
+        )
+        eventually(lambda: all(peer.gone.is_set() for peer in server.peers))
