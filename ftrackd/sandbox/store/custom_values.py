@@ -9,10 +9,10 @@ from ftrackd.sandbox import json_text
 from ftrackd.sandbox.errors import EntityNotFoundError, IntegrityError, ValidationError
 from ftrackd.sandbox.schema import EntityType, table
 from ftrackd.sandbox.store.values import (
+    id_text,
     load_variable,
     normalise_datetime,
     plain,
-    reference_key,
     store_variable,
     untag,
     variable_text,
@@ -113,8 +113,9 @@ def link_type(transaction: Transaction, kind: EntityType, data: Mapping[str, Any
 
 
 def _link_end(transaction: Transaction, side: str, values: Mapping[str, Any]) -> EntityType:
-    entity_id = reference_key(values.get(f"{side}_id"))
-    found = transaction.rows.find(entity_id, values.get(f"{side}_entity_type")) if entity_id else None
+    entity_id = id_text(f"CustomAttributeLink.{side}_id", values.get(f"{side}_id"))
+    hint = values.get(f"{side}_entity_type")
+    found = transaction.rows.find(entity_id, hint if isinstance(hint, str) else None) if entity_id else None
     if found is None:
         raise transaction.missing_reference("CustomAttributeLink", f"{side}_id", entity_id)
     return found[0]

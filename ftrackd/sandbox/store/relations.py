@@ -17,7 +17,7 @@ from ftrackd.sandbox.errors import ValidationError
 from ftrackd.sandbox.schema import Collection, EntityType, Mapped, Reference, Scalar, Through
 from ftrackd.sandbox.store import custom_values
 from ftrackd.sandbox.store.rows import POLYMORPHIC
-from ftrackd.sandbox.store.values import reference_key
+from ftrackd.sandbox.store.values import reference_key, store_scalar
 
 if TYPE_CHECKING:
     from ftrackd.sandbox.store.transaction import Transaction
@@ -42,19 +42,33 @@ def reference_columns(
     if value is None:
         return {attribute.join.local: None}
     if isinstance(value, Mapping) and "__entity_type__" in value:
-        stated = transaction.schema[str(value["__entity_type__"])]
-        if stated.primary_key != ("id",):
-            # A key of several parts is stored in columns of the same names.
-            return {name: value.get(name) for name in stated.primary_key}
-        target = transaction.schema[attribute.target]
+        stated, target = (
+            transaction.schema[str(value["__entity_type__"])],
+            transaction.schema[attribute.target],
+        )
         if stated.root != target.root:
             raise ValidationError(
                 f"{kind.name}.{attribute.name} refers to a {target.name}, {stated.name} is none."
             )
-        return {attribute.join.local: reference_key(value)}
+        if stated.primary_key != ("id",):
+            # A key of several parts is stored in columns of the same names.
+            return {
+                name: store_scalar(kind.name, stated.scalar(name), value.get(name))[name]
+                for name in stated.primary_key
+            }
+        return _stored(kind, attribute, reference_key(value))
     if not isinstance(value, str | int):
         raise ValidationError(f"{kind.name}.{attribute.name} cannot be {value!r}: a reference is needed.")
-    return {attribute.join.local: value}
+    return _stored(kind, attribute, value)
+
+
+def _stored(kind: EntityType, attribute: Reference, key: Any) -> dict[str, Any]:
+    """The key as its column stores it; the hidden ones hold text."""
+    column = attribute.join.local
+    for scalar in kind.attributes.values():
+        if isinstance(scalar, Scalar) and scalar.column == column:
+            return store_scalar(kind.name, scalar, key)
+    return store_scalar(kind.name, Scalar(attribute.name, column=column), key)
 
 
 def write(transaction: Transaction, kind: EntityType, key: list[Any], name: str, members: Any) -> None:

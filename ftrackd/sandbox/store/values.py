@@ -38,6 +38,17 @@ def reference_key(value: Any) -> Any:
     return value
 
 
+def id_text(what: str, value: Any) -> str | None:
+    """The id in *value*, a reference or a bare id; raises :class:`ValidationError` that names *what*."""
+    key = reference_key(value)
+    if key is None:
+        return None
+    if not isinstance(key, str | int):
+        raise ValidationError(f"{what} cannot be {value!r}: an id is needed.")
+    stored: str = store_scalar(what, Scalar("id", column="id"), key)["id"]
+    return stored
+
+
 def store_scalar(owner: str, attribute: Scalar, value: Any) -> dict[str, Any]:
     """Columns and values that *value* is stored as.
 

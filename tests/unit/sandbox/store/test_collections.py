@@ -133,3 +133,11 @@ def test_when_the_state_of_a_status_is_set_then_it_is_stored(world):
 def test_when_a_collection_makes_no_sense_then_the_error_says_why(world, name, members, error, message):
     with pytest.raises(error, match=message):
         world.update("Task", world.task, **{name: members})
+
+
+def test_when_a_reference_is_no_reference_then_it_is_refused(world):
+    status = {"__entity_type__": "Metadata", "parent_id": world.task, "key": "a"}
+    for value in (status, 2**70, [], {"a": 1}, reference("Task", None)):
+        with pytest.raises((ValidationError, IntegrityError)):
+            world.update("Task", world.task, status=value)
+    assert world.row("Task", world.task)["parent_id"] == world.shot
