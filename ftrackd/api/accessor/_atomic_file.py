@@ -50,6 +50,7 @@ class AtomicFile(FileWrapper):
         A symbolic link is followed, so that it is its target that gets replaced.
         """
         self.path = os.path.realpath(path)
+        # Behind the last byte written.
         self._end = 0
         _refuse_what_open_would_refuse(self.path)
         self._partial_path, descriptor = _open_partial(self.path)
@@ -67,12 +68,16 @@ class AtomicFile(FileWrapper):
         self.close()
 
     def write(self, content: Any) -> None:
-        """Write *content*; a whole chunk of zeros becomes a hole in the file."""
-        if content == _ZEROS:
+        """Write *content*; a whole chunk of zeros behind all other data becomes a hole in the file."""
+        if isinstance(content, str):
+            super().write(content)
+            return
+        if content == _ZEROS and self.tell() >= self._end:
             self.seek(len(content), os.SEEK_CUR)
-            self._end = max(self._end, self.tell())
+            self.wrapped_file.truncate()
         else:
             super().write(content)
+        self._end = max(self._end, self.tell())
 
     def close(self) -> None:
         """Publish the file under its own name.
@@ -86,8 +91,6 @@ class AtomicFile(FileWrapper):
         try:
             self.wrapped_file.flush()
             descriptor = self.wrapped_file.fileno()
-            if os.fstat(descriptor).st_size < self._end:
-                os.ftruncate(descriptor, self._end)
             with contextlib.suppress(FileNotFoundError):
                 os.chmod(self._partial_path, stat.S_IMODE(os.stat(self.path).st_mode))
             os.fsync(descriptor)
