@@ -117,6 +117,7 @@ class SandboxProcess:
             self._await_ready(self._process)
         except BaseException:
             self.kill()
+            self._close_log()
             raise
 
     def stop(self) -> int | None:

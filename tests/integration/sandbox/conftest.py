@@ -1,6 +1,7 @@
 """A sandbox for these tests, asked without any client library."""
 
 import base64
+import http.client
 import json
 import time
 import urllib.error
@@ -109,6 +110,22 @@ def request(process, path, *, method="GET", body=None, headers=None):
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.headers, error.read()
+
+
+def upgrade_status(process, sid):
+    """Return the HTTP status of a WebSocket handshake that is expected to be refused."""
+    headers = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": base64.b64encode(b"0123456789abcdef").decode(),
+    }
+    connection = http.client.HTTPConnection(process.url.partition("//")[2], timeout=DEADLINE_S)
+    try:
+        connection.request("GET", f"/socket.io/1/websocket/{sid}", headers=headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
 
 
 def post(process, operations, **headers):

@@ -3,9 +3,8 @@
 import json
 
 import pytest
-import websocket
 
-from .conftest import OTHER_KEY, OTHER_USER, credentials, new_id, request, wait_for
+from .conftest import OTHER_KEY, OTHER_USER, credentials, new_id, request, upgrade_status, wait_for
 
 
 def test_when_handshake_then_four_parts_with_websocket(hub):
@@ -30,10 +29,8 @@ def test_when_credentials_are_wrong_then_handshake_is_refused(server, headers):
 
 
 def test_when_session_id_is_used_twice_or_unknown_then_socket_is_refused(server, hub):
-    for address in (hub.address, hub.address[:-8] + "deadbeef"):
-        with pytest.raises(websocket.WebSocketBadStatusException) as refused:
-            websocket.create_connection(address, timeout=5)
-        assert refused.value.status_code == 401
+    for sid in (hub.sid, "deadbeef"):
+        assert upgrade_status(server, sid) == 401
 
 
 def test_when_connected_then_connect_packet_and_heartbeats(hub):
@@ -163,7 +160,7 @@ def test_when_unsubscribed_or_gone_then_no_longer_counted(server, open_hub):
 
 def test_when_event_is_large_then_it_arrives_whole(hub):
     hub.subscribe("topic=large")
-    text = "x" * 16_000_000
+    text = "x" * 4_000_000
     hub.emit({"topic": "large", "data": {"text": text}})
     assert hub.receive_event()["data"]["text"] == text
 
