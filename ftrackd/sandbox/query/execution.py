@@ -12,7 +12,7 @@ from ftrackd.sandbox.query.aggregation import execute_aggregate
 from ftrackd.sandbox.query.criteria import CriteriaCompiler
 from ftrackd.sandbox.query.dialects import dialect_of
 from ftrackd.sandbox.query.errors import QueryError, QueryTooComplexError, UnsupportedQueryError
-from ftrackd.sandbox.query.hydration import Columns, Entity, Hydrator, Key, Reader
+from ftrackd.sandbox.query.hydration import Columns, Entity, Hydrator, Key, Reader, fold
 from ftrackd.sandbox.query.parser import parse, parse_path
 from ftrackd.sandbox.query.plan import Node, make_plan
 from ftrackd.sandbox.query.resolution import find_entity_type
@@ -132,8 +132,8 @@ def load_entities(
         sa.select().select_from(scope.source).where(*type_conditions(found_type, scope.source), condition)
     )
     found = _read(hydrator, node, scope, statement)
-    by_key = {tuple(str(part).lower() for part in key): entity for key, entity in found}
-    ordered = (by_key.get(tuple(str(part).lower() for part in key)) for key in wanted)
+    by_key = {tuple(fold(str(part)) for part in key): entity for key, entity in found}
+    ordered = (by_key.get(tuple(fold(str(part)) for part in key)) for key in wanted)
     return [entity for entity in ordered if entity is not None]
 
 

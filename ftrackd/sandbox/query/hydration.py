@@ -181,6 +181,7 @@ class Hydrator:
         primary_key = branch.node.entity_type.primary_key
         bare: dict[Any, Entity] = {}
         for owner, key in owners:
+            key = fold(key)
             target = targets.get(key)
             if target is not None and key in bare:
                 target = bare[key]
@@ -202,15 +203,15 @@ class Hydrator:
         )
         found = [(reader.read(row), row) for row in self.connection.execute(statement).all()]
         self.complete(node, reader, found)
-        return {row[remote_index]: entity for entity, row in found}
+        return {fold(row[remote_index]): entity for entity, row in found}
 
     def _add_collections(
         self, branch: Branch, collection: Collection, owners: Sequence[tuple[Entity, Any]]
     ) -> None:
         members: dict[Any, list[Entity]] = {}
         for owner, key in owners:
-            members[key] = owner[collection.name] = []
-        keys = [key for key in members if key is not None]
+            members[fold(key)] = owner[collection.name] = []
+        keys = [key for _, key in owners if key is not None]
         if not keys:
             return
         node = branch.node
@@ -229,7 +230,7 @@ class Hydrator:
         placed: set[tuple[Any, Key]] = set()
         found: list[tuple[Entity, Sequence[Any]]] = []
         for row in self.connection.execute(statement).all():
-            owner_value, key = row[owner_index], reader.key(row)
+            owner_value, key = fold(row[owner_index]), reader.key(row)
             if owner_value not in members or (owner_value, key) in placed:
                 continue
             placed.add((owner_value, key))
@@ -248,6 +249,11 @@ def bare_reference(entity: Entity, primary_key: Iterable[str]) -> Entity:
     for name in primary_key:
         bare[name] = entity[name]
     return bare
+
+
+def fold(key: Any) -> Any:
+    """Return *key* as it is looked up: ids that differ in case alone are the same."""
+    return key.lower() if isinstance(key, str) else key
 
 
 def applies(schema: Schema, meaning: Meaning, type_name: str) -> bool:

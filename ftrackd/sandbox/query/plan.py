@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ftrackd.sandbox.query.errors import UnsupportedQueryError
 from ftrackd.sandbox.query.resolution import (
@@ -68,6 +68,8 @@ def _add(schema: Schema, node: Node, view: EntityType, path: Path, steps: tuple[
 
     def add_meaning(meaning: Meaning) -> None:
         attribute = meaning.attribute
+        if not schema.is_a(node.entity_type.name, meaning.owner.name):
+            meaning = replace(meaning, is_narrower=True)
         if attribute.is_restricted:
             raise UnsupportedQueryError(
                 f"'{step.name}' of {meaning.owner.name} can be used in criteria only", path.position

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from ftrackd.sandbox import query
 from ftrackd.sandbox.query import (
     QueryAttributeError,
     QueryEntityTypeError,
@@ -18,6 +19,7 @@ from ftrackd.sandbox.query import (
 )
 from ftrackd.sandbox.schema.model import Schema
 
+from . import world
 from .conftest import Ask
 
 
@@ -187,6 +189,27 @@ def test_when_attribute_belongs_to_some_subtypes_then_only_their_rows_have_it(as
 def test_casts_reach_attributes_of_subtypes(ask: Ask) -> None:
     rows = ask("select asset.parent[Shot].parent[Sequence].name from AssetVersion where version is 1")
     assert rows[0]["asset"]["parent"]["parent"]["name"] == "sq010"
+
+
+def test_when_cast_then_only_entities_of_that_type_get_the_attribute(ask: Ask) -> None:
+    rows = ask("select parent[Shot].bid, parent[Shot].status.name from TypedContext")
+    parents = {row["parent"]["id"]: row["parent"] for row in reversed(rows)}
+    assert parents["c-sh010"]["bid"] is None
+    assert parents["c-sh010"]["status"]["name"] == "In progress"
+    assert not {"bid", "status"} & set(parents["p-alpha"])
+    assert not {"bid", "status"} & set(parents["c-hero"])
+
+
+def test_when_ids_differ_in_case_then_they_are_the_same(schema: Schema) -> None:
+    engine = sa.create_engine("sqlite://")
+    with engine.connect() as connection:
+        world.populate(connection)
+        connection.exec_driver_sql("UPDATE context SET parent_id = 'C-SH010' WHERE id = 't-anim'")
+        rows = execute(connection, schema, "select parent.name from Task where id is t-anim").rows
+        assert rows[0]["parent"]["name"] == "sh010"
+        rows = execute(connection, schema, "select children.name from Shot where id is C-SH010").rows
+        assert [child["name"] for child in rows[0]["children"]] == ["anim", "comp"]
+    engine.dispose()
 
 
 def test_links_and_urls_are_made_by_the_server(ask: Ask) -> None:
@@ -412,3 +435,8 @@ class TestSearch:
     ) -> None:
         with pytest.raises(UnsupportedQueryError):
             search(connection, schema, expression, **arguments)
+
+
+def test_what_the_package_offers_is_listed_in_order() -> None:
+    assert query.__all__ == sorted(query.__all__)
+    assert all(hasattr(query, name) for name in query.__all__)
