@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -57,6 +58,7 @@ class Changes:
         group.attempted_tree = self._own_tree(group)
         group.attempted_modules = self._modules(group)
         group.attempted_files = {}
+        group.attempted_at = time.monotonic()
         group.has_failed_attempt = False
 
     def loaded(self, group: PluginGroup, files: Mapping[str, str]) -> None:
@@ -68,20 +70,21 @@ class Changes:
         if group.candidate is not None and not group.attempted_files:
             # It is still loading; what it read is compared when it has said so.
             return False
+        if self._scan.taken_at < group.attempted_at:
+            # The attempt may have seen something newer than this scan; the next one will tell.
+            return False
         if not group.entries or self._modules(group) != group.attempted_modules:
             return bool(group.entries)
-        tree = self._scan.tree
         for path, digest in group.attempted_files.items():
-            if tree.get(path, "" if self._is_watched(path) else digest) != digest:
+            seen = self._scan.tree.get(path)
+            if seen != digest and (seen is not None or path in self._scan.asked):
                 return True
         # What is missing may appear anywhere near: a failed attempt looks at everything around it.
         return group.has_failed_attempt and self._own_tree(group) != group.attempted_tree
 
-    def further_files(self, groups: Iterable[PluginGroup]) -> frozenset[str]:
-        """Return the files outside the plugin paths that plugins executed."""
-        return frozenset(
-            path for group in groups for path in group.attempted_files if not self._is_watched(path)
-        )
+    def executed_files(self, groups: Iterable[PluginGroup]) -> frozenset[str]:
+        """Return the files that plugins executed, wherever they are."""
+        return frozenset(path for group in groups for path in group.attempted_files)
 
     def roots(self, group: PluginGroup, paths: Sequence[Path]) -> list[Path]:
         """Return the folders from which code is read afresh and checked."""
@@ -92,14 +95,6 @@ class Changes:
             if not entry.source.entry_point
         ]
         return list(dict.fromkeys((*folders, *own)))
-
-    def _is_watched(self, path: str) -> bool:
-        return any(
-            path.startswith(os.path.realpath(root).rstrip(os.sep) + os.sep) for root in self._plugin_folders()
-        )
-
-    def _plugin_folders(self) -> list[Path]:
-        return [path if path.is_dir() else path.parent for path in self._settings.plugin_paths]
 
     def _modules(self, group: PluginGroup) -> dict[str, tuple[str, ...]]:
         return {name: self._scan.modules.get(name, ()) for name in group.entries}

@@ -38,6 +38,7 @@ class PluginGroup:
         self.state: PluginState = "starting"
         self.attempted_files: dict[str, str] = {}
         self.attempted_tree: dict[str, str] = {}
+        self.attempted_at = 0.0
         self.attempted_modules: dict[str, tuple[str, ...]] = {}
         self.has_failed_attempt = False
         self.wants_reload = False

@@ -78,6 +78,9 @@ class Host:
 
         Raises :class:`ftrackd.hosting.errors.TemplateError` when no process can be started at all.
         """
+        for path in self._settings.plugin_paths:
+            if not path.exists():
+                _log.warning("plugin path does not exist", path=str(path))
         self._spawner.start()
         scan = self._scanner.scan()
         self._loop.start()
@@ -227,7 +230,7 @@ class Host:
                 self._retire(group, process)
             group.current = group.candidate = None
         self._listener.state_changed(replace(status, state="stopped", reason="removed"))
-        _log.info("plugin removed", plugin=plugin, path=status.path)
+        _log.debug("plugin removed", plugin=plugin, path=status.path)
 
     def _reload(self, scan: Scan, name: str | None) -> list[str]:
         self._apply(scan)
@@ -331,6 +334,7 @@ class Host:
             process.files.update(frame.header["files"])
             if process is process.group.current:
                 process.group.attempted_files.update(frame.header["files"])
+                self._note_executed_files()
         if not process.is_responsive:
             process.is_responsive = True
             self.changed(process.group)
@@ -342,7 +346,7 @@ class Host:
             return
         process.report = group.last_report = StartReport.read(frame.header["plugins"])
         self._changes.loaded(group, frame.header["files"])
-        self._scanner.further_files = self._changes.further_files(self._groups.values())
+        self._note_executed_files()
         errors = process.report.errors
         has_nothing = len(errors) == len(process.plugins) and not process.report.registered
         group.errors = dict(errors)
@@ -352,6 +356,13 @@ class Host:
             self.kill(process)
             return
         self._take_over(group, process)
+
+    def _note_executed_files(self) -> None:
+        """Have the files that plugins executed watched, wherever they are."""
+        files = self._changes.executed_files(self._groups.values())
+        if files != self._scanner.executed_files:
+            self._scanner.executed_files = files
+            self._watcher.look_again()
 
     def _take_over(self, group: PluginGroup, process: HostedProcess) -> None:
         old = group.current
@@ -451,7 +462,7 @@ class Host:
             group.errors = dict.fromkeys(process.plugins, f"{reason}\n{stack}".strip())
         for plugin in process.plugins:
             group.count(plugin, "failed_loads")
-        _log.error(
+        _log.debug(
             "plugin not loaded",
             plugins=process.plugins,
             keeps_old=group.current is not None,
@@ -471,7 +482,7 @@ class Host:
         for plugin in process.plugins:
             group.count(plugin, "deaths")
             self._listener.plugin_gone(plugin, reason)
-        _log.error("plugin process died", plugins=process.plugins, reason=reason)
+        _log.debug("plugin process died", plugins=process.plugins, reason=reason)
         if not self._is_stopping:
             self._schedule(group, "restarting", reason)
             self.changed(group)

@@ -53,12 +53,16 @@ class Scan:
     """What lies on the plugin paths at one moment.
 
     ``tree`` maps each code file (its real path) to the SHA-256 of its contents, ``modules`` each plugin to
-    the real paths of its modules, which change when a link is pointed elsewhere.
+    the real paths of its modules, which change when a link is pointed elsewhere. ``asked`` are the files that
+    were looked for by name: one of them that is not in ``tree`` is gone. ``taken_at`` is ``time.monotonic()``
+    before the first file was read.
     """
 
     entries: tuple[HostedEntry, ...]
     tree: Mapping[str, str]
     modules: Mapping[str, tuple[str, ...]]
+    asked: frozenset[str] = frozenset()
+    taken_at: float = 0.0
 
 
 class Scanner:
@@ -74,13 +78,21 @@ class Scanner:
         self._plugin_settings = plugin_settings
         self._groups = groups
         self._known: dict[str, tuple[tuple[int, ...], str]] = {}
-        # Files outside the plugin paths that plugins imported; replaced as a whole by the host.
-        self.further_files: frozenset[str] = frozenset()
+        # The watcher scans, and whoever asks for a reload.
+        self._lock = threading.Lock()
+        # Files that plugins executed, wherever they are; replaced as a whole by the host.
+        self.executed_files: frozenset[str] = frozenset()
 
     def scan(self) -> Scan:
         """Return what is there now."""
+        with self._lock:
+            return self._scan()
+
+    def _scan(self) -> Scan:
+        taken_at = time.monotonic()
+        asked = self.executed_files
         entries = tuple(find_entries(self._settings, self._plugin_settings, self._groups))
-        paths = set(self.further_files)
+        paths = set(asked)
         for root in code_roots(self._settings.plugin_paths):
             paths.update(_code_files(root))
         tree = {path: digest for path in paths if (digest := self._digest(path))}
@@ -89,7 +101,7 @@ class Scanner:
             entry.name: tuple(os.path.realpath(module) for module in entry.source.modules)
             for entry in entries
         }
-        return Scan(entries, tree, modules)
+        return Scan(entries, tree, modules, asked, taken_at)
 
     def _digest(self, path: str) -> str:
         try:
@@ -175,12 +187,13 @@ class Watcher:
 
     def _watch_folders(self) -> None:
         """Watch the folders that matter now; those on network file systems by polling."""
-        wanted = tuple(sorted(_folders_to_watch(self._settings.plugin_paths, self._scanner.further_files)))
+        executed = self._scanner.executed_files
+        wanted = tuple(sorted(_folders_to_watch(self._settings.plugin_paths, executed)))
         if wanted == self._watched and all(observer.is_alive() for observer in self._observers):
             return
         self._stop_observers()
         roots = [os.fspath(root) for root in code_roots(self._settings.plugin_paths)]
-        relevant = {*roots, *map(os.path.realpath, roots), *self._scanner.further_files}
+        relevant = {*roots, *map(os.path.realpath, roots), *executed}
         handler = _Notifier(self.look_again, frozenset(relevant))
         native, polling = Observer(), PollingObserver(timeout=_POLL_S)
         uses = {id(native): 0, id(polling): 0}
@@ -278,7 +291,7 @@ def _code_files(root: Path) -> Iterable[str]:
                 yield from _code_files(linked.resolve())
 
 
-def _folders_to_watch(paths: Iterable[Path], further_files: Iterable[str]) -> set[tuple[str, bool]]:
+def _folders_to_watch(paths: Iterable[Path], files: Iterable[str]) -> set[tuple[str, bool]]:
     folders: set[tuple[str, bool]] = set()
     for root in code_roots(paths):
         real = os.path.realpath(root)
@@ -288,9 +301,10 @@ def _folders_to_watch(paths: Iterable[Path], further_files: Iterable[str]) -> se
         for parent in {str(root.parent), os.path.dirname(real)}:
             if os.path.isdir(parent):
                 folders.add((parent, False))
-    for file in further_files:
-        folder = os.path.dirname(file)
-        if os.path.isdir(folder):
-            folders.add((folder, False))
-    recursive = {folder for folder, is_recursive in folders if is_recursive}
-    return {(folder, flag) for folder, flag in folders if flag or folder not in recursive}
+    folders.update((folder, False) for file in files if os.path.isdir(folder := os.path.dirname(file)))
+    recursive = tuple(folder for folder, is_recursive in folders if is_recursive)
+    return {
+        (folder, is_recursive)
+        for folder, is_recursive in folders
+        if is_recursive or not any(folder == root or folder.startswith(root + os.sep) for root in recursive)
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
+import hashlib
 import logging
 import os
 import queue
@@ -127,7 +128,7 @@ class PluginProcess:
                 }
             )
         self._guest_paths = guest_paths(specification.guests, self._runtimes)
-        self._reported_files = dict(SourceLoader.files)
+        self._reported_files = {**foreign_files(), **SourceLoader.files}
         self._link.send("started", {"plugins": reports, "files": self._own_files(self._reported_files)})
 
     def _prepare(self, specification: ProcessSpecification) -> None:
@@ -185,10 +186,10 @@ class PluginProcess:
         self._link.send("finished")
 
     def _answer(self, frame: Frame) -> None:
-        files = SourceLoader.files
-        new_files = {}
-        if len(files) != len(self._reported_files):
-            new_files = {path: seen for path, seen in dict(files).items() if path not in self._reported_files}
+        new_files = {
+            path: seen for path, seen in dict(SourceLoader.files).items() if path not in self._reported_files
+        }
+        if new_files:
             self._reported_files.update(new_files)
             new_files = self._own_files(new_files)
         self._link.send(
@@ -199,6 +200,30 @@ class PluginProcess:
                 "files": new_files,
             },
         )
+
+
+def foreign_files() -> dict[str, str]:
+    """Return the files that were imported from elsewhere, a studio's library, with their SHA-256.
+
+    They are loaded as Python does it; their changes should reload the plugin all the same.
+    """
+    installed = tuple(
+        {os.path.realpath(path) + os.sep for path in (sys.prefix, sys.base_prefix, *_package_folders())}
+    )
+    files = {}
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str) or not file.endswith(".py"):
+            continue
+        real = os.path.realpath(file)
+        if not real.startswith(installed) and os.path.isfile(real):
+            with open(real, "rb") as source:
+                files[real] = hashlib.sha256(source.read()).hexdigest()
+    return files
+
+
+def _package_folders() -> list[str]:
+    return [str(Path(__file__).parents[2]), *(path for path in sys.path if path.endswith("-packages"))]
 
 
 def guest_paths(guests: Sequence[PluginSpecification], own: Container[str]) -> tuple[str, ...]:

@@ -286,3 +286,28 @@ def test_when_a_plugin_is_saved_two_hundred_times_then_every_event_is_handled_on
             what="old processes to end",
         )
         running.listener.wait_for(lambda: me.num_fds() <= descriptors, what="descriptors to be closed")
+
+
+def test_when_a_library_elsewhere_or_in_a_skipped_folder_changes_then_it_is_reloaded_once(
+    tmp_path: Path,
+) -> None:
+    """A studio's library outside the plugin paths, a helper in a folder that is not searched for plugins."""
+    library, plugins = tmp_path / "library", tmp_path / "plugins"
+    write(library / "studio_library.py", "VALUE = 1\n")
+    write(plugins / "tests" / "inner.py", "VALUE = 1\n")
+    write(
+        plugins / "plugin.py",
+        f"import os, sys\nsys.path += [{str(library)!r}, os.path.join(os.path.dirname(__file__), 'tests')]\n"
+        "import studio_library, inner\n" + GOOD.format(version="one"),
+    )
+    with running_host(plugins, watch=True) as running:
+        running.wait_ready("plugin")
+        # Time for a scan or two: what is not searched must not look changed for ever.
+        running.host.reload()
+        running.wait_status("plugin", generation(2))
+        write(library / "studio_library.py", "VALUE = 22\n")
+        running.wait_status("plugin", generation(3))
+        write(plugins / "tests" / "inner.py", "VALUE = 333\n")
+        running.wait_status("plugin", generation(4))
+        time.sleep(0.5)
+        assert running.status("plugin").generation == 4
