@@ -85,6 +85,8 @@ class EventHub(Exchange):
         self._state_hooks: tuple[Callable[[StateChange], None], ...] = ()
         self._state_reason = "Never connected."
         self._last_packet_at: float | None = None
+        # The local event with which waiting ends.
+        self._last_event: Event | None = None
         _hubs.add(self)
 
     # What the connection is at.
@@ -243,7 +245,7 @@ class EventHub(Exchange):
             connection.stop("Disconnected on request.", self._limits.flush_timeout_s)
             with self._lock:
                 if self._connection is connection:
-                    self._last_packet_at = connection.last_packet_at or self._last_packet_at
+                    self._last_packet_at = self.last_packet_at
                     self._connection = None
         if not reconnect:
             self._end("Disconnected on request.")
@@ -296,7 +298,8 @@ class EventHub(Exchange):
             [packet for packet in self._unacknowledged.clear() if packet.give_up is not None],
             "Disconnected before the server acknowledged a packet.",
         )
-        self._event_queue.end(Event(_DISCONNECTED_TOPIC, data={"reason": reason}))
+        self._last_event = Event(_DISCONNECTED_TOPIC, data={"reason": reason})
+        self._event_queue.end(self._last_event)
 
     # What the connection reports.
 
@@ -312,6 +315,7 @@ class EventHub(Exchange):
     def connection_given_up(self, reason: str) -> None:
         """End :meth:`wait` and refuse publishes from now on; called by the connection."""
         with self._lock:
+            self._last_packet_at = self.last_packet_at
             self._connection = None
             self._connection_initialised = False
         self._end(reason)
@@ -352,7 +356,8 @@ class EventHub(Exchange):
             except queue.Empty:
                 return
             self._handle(event)
-            if event["topic"] == _DISCONNECTED_TOPIC:
+            # The topic alone does not do: anybody can publish it to a hub that listens to everything.
+            if event is self._last_event:
                 break
         unhandled = self._event_queue.qsize()
         if unhandled:

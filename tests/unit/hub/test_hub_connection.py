@@ -391,6 +391,20 @@ def test_when_connected_and_disconnected_then_local_events_say_so():
         assert topics == ["ftrack.meta.connected", "ftrack.meta.disconnected"]
 
 
+def test_when_somebody_publishes_that_the_hub_was_disconnected_then_waiting_goes_on():
+    with HubServer() as server:
+        hub = _hub(server.url)
+        topics = []
+        hub.subscribe("topic=*", lambda event: topics.append(event["topic"]))
+        hub.connect()
+        server.peer.send_event({"topic": "ftrack.meta.disconnected"})
+        server.peer.send_event({"topic": "after"})
+        eventually(lambda: hub.statistics.received_events == 2)
+        hub.wait(0.2)
+        assert topics[-2:] == ["ftrack.meta.disconnected", "after"]
+        hub.disconnect()
+
+
 def test_when_several_threads_wait_then_a_disconnect_ends_them_all():
     with HubServer() as server:
         hub = _hub(server.url)
