@@ -309,8 +309,6 @@ class Session(ActionMethods, StorageMethods):
                 hub.disconnect()
             except exception.EventHubConnectionError:
                 self.logger.debug("The event hub was not connected")
-        if self._auto_connect_event_hub_thread is not None:
-            self._auto_connect_event_hub_thread.join(timeout=10)
 
     def _drop_pending(self, occasion: str) -> None:
         unit = self._units.current()
