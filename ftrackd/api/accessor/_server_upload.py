@@ -16,7 +16,7 @@ import requests
 import urllib3
 
 from ftrackd.api.accessor import _server_request
-from ftrackd.api.exception import AccessorOperationFailedError
+from ftrackd.api.exception import AccessorOperationFailedError, NetworkError, ServerError
 
 if TYPE_CHECKING:
     from ftrackd.api.session import Session
@@ -122,6 +122,12 @@ class ServerUpload:
 
         Raises ``AccessorOperationFailedError``, after which the server keeps what it had before.
         """
+        try:
+            self._send()
+        except (ServerError, NetworkError) as error:
+            raise _server_request.failure("write", self._resource_identifier, error) from error
+
+    def _send(self) -> None:
         part_size = get_part_size(self._size)
         part_count = math.ceil(self._size / part_size)
         # Two parts are not worth the two requests more.

@@ -416,3 +416,34 @@ class TestWriting:
         )
         assert int(result.stdout) == errno.EFBIG
         assert os.listdir(prefix) == []
+
+    def test_when_the_disk_is_really_full_then_nothing_partial_remains(self, prefix) -> None:
+        """A file system of one megabyte, which only this process and its children see."""
+        script = f"""
+            import errno, os
+            from ftrackd.api.accessor.disk import DiskAccessor
+            from ftrackd.api.data import String
+            accessor = DiskAccessor({str(prefix)!r})
+            with accessor.open("before", "wb") as data:
+                data.write(b"before")
+            for size in (3_000_000, 1_047_000):
+                with String(os.urandom(size)) as source:
+                    try:
+                        accessor.receive_data("before", source)
+                    except OSError as error:
+                        assert error.errno == errno.ENOSPC, error
+                        print("full")
+                assert os.listdir({str(prefix)!r}) == ["before"]
+                with accessor.open("before") as data:
+                    assert data.read() == b"before"
+        """
+        mount = f'mount -t tmpfs -o size=1m none {prefix} && exec {sys.executable} -c "$0"'
+        command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount]
+        try:
+            probe = subprocess.run([*command[:5], "-c", f"mount -t tmpfs none {prefix}"], capture_output=True)
+        except FileNotFoundError:
+            pytest.skip("this system has no unshare")
+        if probe.returncode:
+            pytest.skip("this system does not let users mount in a namespace of their own")
+        result = subprocess.run([*command, textwrap.dedent(script)], capture_output=True, text=True)
+        assert result.stdout.split() == ["full", "full"], result.stderr

@@ -81,6 +81,30 @@ class TestReading:
             with pytest.raises(ValueError, match="before the beginning"):
                 data.seek(-1)
 
+    def test_when_sought_at_random_and_cut_off_at_times_then_bytes_are_right(self, server, accessor) -> None:
+        chance = random.Random(5)
+        content = server.files["a"] = chance.randbytes(30_000)
+
+        def cut_at_times(handler: Any) -> bool:
+            start = int((handler.headers.get("Range") or "bytes=0-")[6:-1])
+            if "Range" in handler.headers or chance.random() < 0.5:
+                return False
+            handler.cut_after(content[: chance.randrange(30_000)], 30_000, ETag=server.tag(content))
+            return start == 0
+
+        server.on_get = cut_at_times
+        for _ in range(15):
+            position = 0
+            with accessor.open("a") as data:
+                for _ in range(6):
+                    if chance.random() < 0.4:
+                        position = chance.randrange(30_000)
+                        data.seek(position)
+                    count = chance.randrange(1, 20_000)
+                    assert data.read(count) == content[position : position + count]
+                    position = min(position + count, 30_000)
+                    assert data.tell() == position
+
     def test_when_the_server_knows_no_ranges_then_bytes_are_skipped(self, server, accessor) -> None:
         server.files["a"] = os.urandom(50_000)
         server.on_get = lambda handler: bool(handler.answer(200, server.files["a"])) or True
@@ -340,6 +364,24 @@ class TestWriting:
         ):
             accessor.receive_data("a", source)
         assert server.files["a"] == b"before"
+
+    @pytest.mark.parametrize("error", [exception.ServerError("no"), exception.NetworkError("away")])
+    @pytest.mark.parametrize("method", ["get_upload_metadata", "call"])
+    def test_when_the_server_does_not_take_it_then_it_has_failed(
+        self, server, session, accessor, tmp_path, method, error
+    ) -> None:
+        def refuse(*arguments: Any, **options: Any) -> Any:
+            raise error
+
+        setattr(session, method, refuse)
+        (tmp_path / "file").write_bytes(bytes(20 * MEBIBYTE))
+        with (
+            File(tmp_path / "file") as source,
+            pytest.raises(exception.AccessorOperationFailedError, match=str(error)) as caught,
+        ):
+            accessor.receive_data("a", source)
+        assert caught.value.__cause__ is error
+        assert "a" not in server.files
 
     def test_when_progress_raises_then_the_upload_ends(self, server, accessor, tmp_path) -> None:
         (tmp_path / "file").write_bytes(bytes(20 * MEBIBYTE))
