@@ -112,6 +112,7 @@ class HostedProcess:
         self._lock = threading.Lock()
         self._stack = bytearray()
         self._is_link_ended = False
+        self._facts: psutil.Process | None = None
         self.group = group
         self.generation = generation
         self.plugins = plugins = tuple(concurrency)
@@ -244,7 +245,9 @@ class HostedProcess:
         if self.pid is None:
             return 0
         try:
-            self.memory_bytes = int(psutil.Process(self.pid).memory_info().rss)
+            # Kept: making one reads when the process began, which costs more than the question.
+            self._facts = self._facts or psutil.Process(self.pid)
+            self.memory_bytes = int(self._facts.memory_info().rss)
         except psutil.Error:
             # It is ending; its end is handled where it is noticed.
             return self.memory_bytes
