@@ -92,12 +92,15 @@ class Services:
             changes = transaction.changes
             if any(change.entity_type in _USER_TYPES for change in changes):
                 self.authenticator.forget()
-            if changes:
-                self.hub.publish_from_thread(
-                    update_event(
-                        transaction.id, changes, actor, client_token=client_token, push_token=push_token
-                    )
+            for announcement in transaction.announcements:
+                event = update_event(
+                    announcement.id,
+                    announcement.changes,
+                    actor,
+                    client_token=client_token,
+                    push_token=push_token,
                 )
+                self.hub.publish_from_thread(event)
 
     def links(self, server_url: str) -> SignedLinks:
         """Return the maker of addresses of files for a client that reaches this server at *server_url*."""

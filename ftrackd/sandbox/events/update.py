@@ -14,7 +14,7 @@ SERVER_ID: Final = "ftrackd.sandbox"
 
 
 def update_event(
-    transaction_id: str,
+    event_id: str,
     changes: Sequence[Change],
     actor: Actor | None,
     *,
@@ -23,7 +23,7 @@ def update_event(
 ) -> dict[str, Any]:
     """Return the event for *changes*, with the tokens of the request that made them.
 
-    Its id is the transaction's, which the rows of the event log name too.
+    The rows of the event log name *event_id* too.
     """
     data = event_data(changes, actor)
     data["clientToken"] = client_token
@@ -36,7 +36,7 @@ def update_event(
         source["clientToken"] = client_token
     return {
         "topic": UPDATE_TOPIC,
-        "id": transaction_id,
+        "id": event_id,
         "data": data,
         "source": source,
         "target": "",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ftrackd.sandbox.auth import Actor
-from ftrackd.sandbox.store.changes import Change, event_data
+from ftrackd.sandbox.store.changes import Announcement, Change, event_data
 from ftrackd.sandbox.store.store import Store
 from ftrackd.sandbox.store.transaction import Transaction
 
-__all__ = ["Actor", "Change", "Store", "Transaction", "event_data"]
+__all__ = ["Actor", "Announcement", "Change", "Store", "Transaction", "event_data"]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from ftrackd.sandbox.auth import Actor
 from ftrackd.sandbox.schema import EntityType, Schema
+
+#: Changes that one ``ftrack.update`` tells of at most.
+MAXIMUM_CHANGES: Final = 500
 
 
 @dataclass(slots=True)
@@ -51,6 +55,27 @@ class Change:
         if self.object_type_id is not None:
             payload["objectTypeId"] = self.object_type_id
         return payload
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """The changes that one ``ftrack.update`` tells of, and the id of that event."""
+
+    id: str
+    changes: list[Change]
+
+
+def announcements(transaction_id: str, changes: list[Change]) -> list[Announcement]:
+    """*changes* in the events that announce them.
+
+    Usually one, which has the id of the transaction. Very many are spread over several events, so that the
+    deletion of a whole project is no event of a hundred megabytes.
+    """
+    found = []
+    for number, start in enumerate(range(0, len(changes), MAXIMUM_CHANGES)):
+        event_id = uuid.uuid5(uuid.UUID(transaction_id), str(number)).hex if number else transaction_id
+        found.append(Announcement(event_id, changes[start : start + MAXIMUM_CHANGES]))
+    return found
 
 
 class ChangeRecorder:

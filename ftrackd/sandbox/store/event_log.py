@@ -10,21 +10,22 @@ import sqlalchemy as sa
 from ftrackd.sandbox import json_text
 from ftrackd.sandbox.auth import Actor
 from ftrackd.sandbox.schema import table
-from ftrackd.sandbox.store.changes import Change, actor_payload
+from ftrackd.sandbox.store.changes import Announcement, Change, actor_payload
 
 _INSERT: Final = {"add": "add", "remove": "remove"}
 _VERBS: Final = {"add": "append", "update": "update", "remove": "remove"}
 
 
 def write(
-    connection: sa.Connection, transaction_id: str, actor: Actor | None, now: str, changes: Sequence[Change]
+    connection: sa.Connection, actor: Actor | None, now: str, announced: Sequence[Announcement]
 ) -> None:
-    """Write one row for each of *changes*."""
-    rows = [
-        _row(change, {"transaction": transaction_id, "index": index, "size": len(changes)}, actor, now)
-        for index, change in enumerate(changes)
-    ]
-    if rows:
+    """Write one row for each change in *announced*."""
+    for announcement in announced:
+        size = len(announcement.changes)
+        rows = [
+            _row(change, {"transaction": announcement.id, "index": index, "size": size}, actor, now)
+            for index, change in enumerate(announcement.changes)
+        ]
         connection.execute(table("event").insert(), rows)
 
 

@@ -13,6 +13,7 @@ from ftrackd.sandbox.auth import Actor
 from ftrackd.sandbox.errors import DatabaseError, DuplicateEntryError
 from ftrackd.sandbox.schema import ObjectType, Schema, build_schema, table
 from ftrackd.sandbox.store import event_log, users
+from ftrackd.sandbox.store.changes import announcements
 from ftrackd.sandbox.store.database import is_in_memory, open_engine
 from ftrackd.sandbox.store.transaction import Transaction
 from ftrackd.sandbox.store.workflow import Workflow
@@ -102,16 +103,16 @@ class Store:
             transaction = Transaction(connection, self._schema, actor, read_schema, self._workflows)
             try:
                 yield transaction
-                changes = transaction.recorder.finish()
+                announced = announcements(transaction.id, transaction.recorder.finish())
                 if is_logged:
-                    event_log.write(connection, transaction.id, actor, transaction.now, changes)
+                    event_log.write(connection, actor, transaction.now, announced)
                 connection.commit()
             except sa.exc.OperationalError as error:
                 raise DatabaseError(
                     f"The database failed, nothing of the request was kept: {error.orig}. "
                     "Is there space on the disk, and may it be written?"
                 ) from error
-            transaction.seal(changes)
+            transaction.seal(announced)
             self._schema = transaction.schema
             if transaction.changed_workflows:
                 self._workflows.clear()

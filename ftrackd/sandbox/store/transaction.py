@@ -19,7 +19,7 @@ from ftrackd.sandbox.errors import (
 from ftrackd.sandbox.schema import Collection, Computed, EntityType, Reference, Scalar, Schema, table
 from ftrackd.sandbox.schema.computed import utc_now
 from ftrackd.sandbox.store import consequences, custom_values, defaults, deletion, relations
-from ftrackd.sandbox.store.changes import Change, ChangeRecorder, legacy_type
+from ftrackd.sandbox.store.changes import Announcement, Change, ChangeRecorder, legacy_type
 from ftrackd.sandbox.store.plans import plan
 from ftrackd.sandbox.store.rows import Row, Rows
 from ftrackd.sandbox.store.values import reference_key, store_scalar
@@ -51,7 +51,7 @@ class Transaction:
         workflows: dict[str | None, Workflow],
     ) -> None:
         """Work on *connection*, whose transaction the store ends."""
-        #: Identifies the transaction; also the id of the ``ftrack.update`` event that announces it.
+        #: Identifies the transaction; also the id of the first ``ftrack.update`` event that announces it.
         self.id = uuid.uuid4().hex
         self.connection = connection
         self.actor = actor
@@ -66,7 +66,7 @@ class Transaction:
         self._own_workflows: dict[str | None, Workflow] = {}
         self._project_workflows: dict[str | None, Workflow] = {}
         self._configurations: dict[str, Row | None] = {}
-        self._finished: list[Change] | None = None
+        self._announcements: list[Announcement] | None = None
 
     @property
     def schema(self) -> Schema:
@@ -76,11 +76,18 @@ class Transaction:
     @property
     def changes(self) -> list[Change]:
         """What was changed, one :class:`Change` for each entity, in order of first change."""
-        return self._finished if self._finished is not None else self.recorder.finish()
+        if self._announcements is None:
+            return self.recorder.finish()
+        return [change for announcement in self._announcements for change in announcement.changes]
 
-    def seal(self, changes: list[Change]) -> None:
-        """Fix *changes*; the store does that when it has logged them."""
-        self._finished = changes
+    @property
+    def announcements(self) -> list[Announcement]:
+        """The same in the events to publish; empty until the transaction is committed."""
+        return self._announcements or []
+
+    def seal(self, announced: list[Announcement]) -> None:
+        """Fix what is announced; the store does that once it is committed."""
+        self._announcements = announced
 
     # Operations of clients.
 

@@ -233,6 +233,20 @@ def test_when_a_transaction_ends_then_its_log_rebuilds_the_event(world):
     assert {row["user_id"] for row in rows} == {world.user}
 
 
+def test_when_very_much_changes_then_several_events_tell_of_it(world):
+    with world.store.transaction(world.actor) as transaction:
+        for number in range(1203):
+            transaction.create("Scope", {"name": str(number)})
+        assert transaction.announcements == []
+    announced = transaction.announcements
+    assert [len(announcement.changes) for announcement in announced] == [500, 500, 203]
+    assert announced[0].id == transaction.id and len({announcement.id for announcement in announced}) == 3
+    assert [change for announcement in announced for change in announcement.changes] == transaction.changes
+    stored = [json.loads(row["data"]) for row in _log(world)]
+    assert [data["transaction"] for data in stored[498:502]] == [announced[0].id] * 2 + [announced[1].id] * 2
+    assert (stored[-1]["index"], stored[-1]["size"]) == (202, 203)
+
+
 @pytest.mark.parametrize(
     ("act", "expected"),
     [
