@@ -9,11 +9,19 @@ import sqlalchemy as sa
 
 from ftrackd.sandbox.query.dialects import Dialect
 from ftrackd.sandbox.query.errors import QueryValueError, UnsupportedQueryError
-from ftrackd.sandbox.query.literals import as_boolean, as_datetime, as_number, coerce
+from ftrackd.sandbox.query.literals import Coerced, as_boolean, as_datetime, as_number, coerce
 from ftrackd.sandbox.query.resolution import Meaning
 from ftrackd.sandbox.query.scope import Condition, any_of, complement_of
 from ftrackd.sandbox.query.tree import Operator, Value
-from ftrackd.sandbox.schema.model import Collection, Computed, Reference, Scalar, ValueType, VariableColumns
+from ftrackd.sandbox.schema.model import (
+    Collection,
+    Computed,
+    Reference,
+    Scalar,
+    Schema,
+    ValueType,
+    VariableColumns,
+)
 
 _SIZES: Final[dict[Operator, Callable[[Any, Any], Any]]] = {
     Operator.GREATER: lambda column, value: column > value,
@@ -32,18 +40,22 @@ class Operand:
         UnsupportedQueryError: When the attribute cannot be compared, or not in that way.
     """
 
-    def __init__(self, meaning: Meaning, source: sa.FromClause, dialect: Dialect, position: int) -> None:
+    def __init__(
+        self, meaning: Meaning, source: sa.FromClause, schema: Schema, dialect: Dialect, position: int
+    ) -> None:
         self._name = meaning.attribute.name
         self._dialect = dialect
         self._position = position
         self._variable: VariableColumns | None = None
         self._is_identifier = False
+        self._type_names: Schema | None = None
         self._source = source
         self.value_type = ValueType.STRING
         match meaning.attribute:
             case Scalar() as scalar:
                 self.value_type = scalar.value_type
                 self._variable = scalar.variable
+                self._type_names = schema if scalar.is_entity_type else None
                 self._is_identifier = scalar.foreign_key is not None or scalar.name == "id"
                 self.column = scalar.expression(source)
             case Computed() as computed:
@@ -150,6 +162,8 @@ class Operand:
         if self._variable is not None:
             return self._is_one_of_variables(self._variable, values)
         coerced = [coerce(value, self.value_type, self._name) for value in values]
+        if self._type_names is not None:
+            coerced = _with_subtypes(self._type_names, [value.text for value in values])
         if self._is_identifier:
             return self._dialect.is_key(self.column, coerced)
         return self._dialect.is_member(self.column, coerced)
@@ -170,6 +184,19 @@ class Operand:
 
     def _refuse(self, reason: str) -> NoReturn:
         raise UnsupportedQueryError(f"'{self._name}' {reason}", self._position)
+
+
+def _with_subtypes(schema: Schema, names: Sequence[str]) -> list[Coerced]:
+    """Return *names* of entity types, public or legacy, with the names of their subtypes."""
+    found: dict[Coerced, None] = {}
+    for name in names:
+        lowered = name.lower()
+        found[name] = None
+        for entity_type in schema.types.values():
+            if lowered in (entity_type.name.lower(), (entity_type.legacy_name or "").lower()):
+                found[entity_type.name] = None
+                found.update((subtype.name, None) for subtype in schema.subtypes(entity_type.name))
+    return list(found)
 
 
 def _size(operator: Operator, column: sa.ColumnElement[Any], value: Any) -> Condition:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from ftrackd.sandbox.query.comparison import Operand
 from ftrackd.sandbox.query.dialects import Dialect
 from ftrackd.sandbox.query.errors import QueryTooComplexError, UnsupportedQueryError
+from ftrackd.sandbox.query.factoring import fold_alternatives
 from ftrackd.sandbox.query.resolution import (
     Meaning,
     as_relation,
@@ -99,7 +100,7 @@ class CriteriaCompiler:
             case And(operands):
                 return all_of([self.compile(operand, place) for operand in operands])
             case Or(operands):
-                return any_of([self.compile(operand, place) for operand in operands])
+                return any_of([self.compile(operand, place) for operand in fold_alternatives(operands)])
             case Not(operand):
                 return complement_of(self.compile(operand, place))
             case Comparison() | Membership() | QueryMembership() | Quantified():
@@ -195,7 +196,7 @@ class CriteriaCompiler:
     def _operand(self, path: Path, place: Place, meaning: Meaning) -> Operand:
         if not isinstance(meaning.attribute, Reference):
             refuse_cast(path, path.steps[-1])
-        return Operand(meaning, place.source, self.dialect, path.position)
+        return Operand(meaning, place.source, self._schema, self.dialect, path.position)
 
     def _end_of(self, criterion: Criterion) -> _End:
         """Return what to ask at the end of the criterion's path."""

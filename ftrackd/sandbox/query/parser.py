@@ -49,7 +49,7 @@ from ftrackd.sandbox.query.tree import (
 
 MAXIMUM_LENGTH: Final = 4_000_000
 MAXIMUM_DEPTH: Final = 100
-MAXIMUM_CRITERIA: Final = 5_000
+MAXIMUM_CRITERIA: Final = 10_000
 MAXIMUM_STEPS: Final = 40
 
 _AGGREGATE_FUNCTIONS: Final = frozenset(get_args(AggregateFunction))
@@ -73,7 +73,7 @@ def parse(text: str) -> Query:
 
     Raises:
         QuerySyntaxError: With the position, what was expected there and what was found.
-        QueryTooComplexError: When it is nested deeper than 100 levels, holds more than 5,000 criteria
+        QueryTooComplexError: When it is nested deeper than 100 levels, holds more than 10,000 criteria
             (lists may have any number of values) or a path of more than 40 steps, or is longer than four
             million characters.
     """

@@ -179,6 +179,14 @@ FINDINGS = {
     "Task where metadata any (key=k and value=w)": {"t-comp"},
     "Task where metadata.key is k and metadata.value is w": {"t-anim", "t-comp"},
     "User where metadata any (key is k)": {"u-jane"},
+    # Names of entity types
+    "Note where parent_type is Task": {"n1"},
+    "Note where parent_type is TypedContext": {"n1"},
+    "Note where parent_type is Context": {"n1"},
+    "Note where parent_type is task": {"n1"},
+    "Note where parent_type in ('AssetVersion', 'Shot')": {"n2"},
+    "Note where parent_type is_not TypedContext": {"n2", "n3"},
+    "Note where parent_type is Unknown": set(),
     # Custom attributes
     "Task where custom_attributes any (key is frames and value is 12)": {"t-anim"},
     'Task where custom_attributes any (key is frames and value is "100")': TASKS - {"t-anim"},
@@ -232,7 +240,7 @@ def test_when_custom_attribute_values_are_queried_then_stored_and_effective_diff
 
 
 def test_when_composite_keys_are_chained_then_all_are_found(ask: Ask) -> None:
-    pairs = " or ".join(f'(parent_id is "x{number}"and key is "k")' for number in range(2000))
+    pairs = " or ".join(f'(parent_id is "x{number}"and key is "k")' for number in range(4900))
     rows = ask(f'Metadata where {pairs} or (parent_id is "t-anim"and key is "k")')
     assert [(row["parent_id"], row["key"]) for row in rows] == [("t-anim", "k")]
 

@@ -303,7 +303,7 @@ def test_error_names_position_and_expectation(text: str, position: int, words: l
         "Task where " + "not " * 10_000 + "a is b",
         "Task where " + "a any (" * 10_000,
         "Task where " + "a in (select b from T where " * 10_000,
-        "Task where " + " and ".join(["a is b"] * 10_000),
+        "Task where " + " and ".join(["a is b"] * 20_000),
         "Task where a is " + "b" * 5_000_000,
     ],
     ids=["parentheses", "unclosed", "not", "any", "queries", "criteria", "length"],
