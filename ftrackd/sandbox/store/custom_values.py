@@ -51,7 +51,7 @@ def create(transaction: Transaction, kind: EntityType, data: Mapping[str, Any]) 
     key = [data.get(name) for name in ("configuration_id", "entity_id")]
     if not all(isinstance(part, str) for part in key):
         raise ValidationError(f"{kind.name} cannot be created without configuration_id and entity_id.")
-    return update(transaction, kind, key, data)
+    return update(transaction, kind, key, {"value": None, **data})
 
 
 def update(
@@ -61,8 +61,8 @@ def update(
     unknown = [name for name in data if not name.startswith("__") and name not in kind.attributes]
     if unknown:
         kind.attribute(unknown[0])
-    if "value" in data or kind.name == "CustomAttributeValue":
-        _write(transaction, str(key[0]), str(key[1]), data.get("value"))
+    if "value" in data:
+        _write(transaction, str(key[0]), str(key[1]), data["value"])
     return list(key)
 
 
@@ -153,7 +153,7 @@ def _write(
             f"Custom attribute {configuration['key']!r} cannot be set on {entity_id!r}, which does not exist."
         )
     kind, row = found
-    if not applies(configuration, kind, row):
+    if not removes and not applies(configuration, kind, row):
         raise ValidationError(f"Custom attribute {configuration['key']!r} does not apply to {kind.name}.")
     earlier = _stored(transaction, configuration_id, entity_id)
     source = table("custom_attribute_value")

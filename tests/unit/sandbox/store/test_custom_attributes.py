@@ -192,3 +192,27 @@ def test_when_entities_are_linked_then_each_end_knows_its_kind(world):
     assert world.row("ContextCustomAttributeLinkFrom", link) is not None
     assert world.row("ContextCustomAttributeLink", link) is None
     assert world.changes[0].entity_type == "UserCustomAttributeLink"
+
+
+def test_when_an_update_has_no_value_then_the_value_stays(world):
+    world.update("CustomAttributeValue", [NUMBER, world.task], value=3)
+    world.update("CustomAttributeValue", [NUMBER, world.task])
+    assert dense(world, "Context", world.task)["customNumber"] == 3
+
+
+def test_when_a_configuration_no_longer_applies_then_its_values_can_still_be_taken_back(world):
+    world.update("CustomAttributeValue", [NUMBER, world.task], value=3)
+    world.update("CustomAttributeConfiguration", NUMBER, object_type_id=OBJECT_TYPE_IDS["Shot"])
+    assert "customNumber" not in dense(world, "Context", world.task)
+    assert dense(world, "Context", world.shot)["customNumber"] == 0
+    world.delete("CustomAttributeValue", [NUMBER, world.task])
+    assert world.row("CustomAttributeValue", NUMBER, world.task) is None
+
+
+def test_when_a_configuration_changes_in_a_batch_then_later_operations_follow_it(world):
+    with world.store.transaction(world.actor) as transaction:
+        transaction.update("ContextCustomAttributeValue", [NUMBER, world.task], {"value": 1})
+        text = CUSTOM_ATTRIBUTE_TYPE_IDS["text"]
+        transaction.update("CustomAttributeConfiguration", NUMBER, {"type_id": text, "default": "none"})
+        transaction.update("ContextCustomAttributeValue", [NUMBER, world.task], {"value": "one"})
+    assert dense(world, "Context", world.task)["customNumber"] == "one"
