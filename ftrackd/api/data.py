@@ -18,6 +18,9 @@ class Data(ABC):
     #: True once closed. A class attribute too, so that subclasses need not call ``super().__init__``.
     closed: bool = False
 
+    #: Whether what is written appears under its identifier only when closed, and not at all when discarded.
+    is_published_on_close: bool = False
+
     def __init__(self) -> None:
         self.closed = False
 
@@ -57,14 +60,14 @@ class Data(ABC):
         raise OSError(f"{type(self).__name__} has no position.")
 
     def close(self) -> None:
-        """Flush what is buffered and release the resource. Closing twice does nothing."""
+        """Flush what is buffered and release the resource."""
+        self.flush()
         self.closed = True
 
     def discard(self) -> None:
         """Close without publishing what was written, as far as the storage can do that.
 
-        A transfer that fails calls this instead of :meth:`close`. Here it only closes; data that
-        writes under another name until closed leaves nothing behind.
+        A transfer that fails calls this instead of :meth:`close`. Here it only closes.
         """
         self.close()
 
@@ -91,8 +94,9 @@ class FileWrapper(Data):
         self.wrapped_file.write(content)
 
     def flush(self) -> None:
-        """Hand buffered content to the operating system."""
-        self.wrapped_file.flush()
+        """Hand buffered content on, to the operating system or wherever a subclass keeps it."""
+        if hasattr(self.wrapped_file, "flush"):
+            self.wrapped_file.flush()
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> None:
         """Move to *offset* bytes, counted as *whence* says (``os.SEEK_*``)."""
@@ -104,12 +108,25 @@ class FileWrapper(Data):
         return self.wrapped_file.tell()
 
     def close(self) -> None:
-        """Close the wrapped file."""
+        """Flush, and close the wrapped file; a second call does nothing.
+
+        Subclasses that upload do so in :meth:`flush`, which is therefore called first.
+        """
         if self.closed:
             return
-        super().close()
-        # A file closed from outside has nothing left to lose.
+        # A file closed from outside has nothing left to flush.
         if not getattr(self.wrapped_file, "closed", False):
+            super().close()
+        self._release()
+
+    def discard(self) -> None:
+        """Close the wrapped file without a :meth:`flush` of this data."""
+        if not self.closed:
+            self._release()
+
+    def _release(self) -> None:
+        self.closed = True
+        if hasattr(self.wrapped_file, "close"):
             self.wrapped_file.close()
 
 
@@ -125,8 +142,9 @@ class String(FileWrapper):
     """Data held in a temporary file; text in is text out, bytes in are bytes out."""
 
     def __init__(self, content: str | bytes | None = None) -> None:
-        """Start with *content*, positioned at its beginning; without content the data is bytes."""
+        """Start with *content*, positioned at its beginning; without any, what is written first decides."""
         self.is_text = isinstance(content, str)
+        self._is_undecided = content is None
         super().__init__(tempfile.TemporaryFile())  # noqa: SIM115 closed with this data
         if content is not None:
             self.write(content)
@@ -139,4 +157,7 @@ class String(FileWrapper):
 
     def write(self, content: str | bytes) -> None:
         """Write *content*; text is stored as UTF-8."""
+        if self._is_undecided:
+            self._is_undecided = False
+            self.is_text = isinstance(content, str)
         super().write(content.encode("utf-8") if isinstance(content, str) else content)

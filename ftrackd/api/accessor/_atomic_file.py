@@ -44,6 +44,8 @@ class AtomicFile(FileWrapper):
     Dropped without being closed it is closed, as files in Python are, with a ``ResourceWarning``.
     """
 
+    is_published_on_close = True
+
     def __init__(self, path: str, mode: str = "wb") -> None:
         """Start writing the file at *path*; raises ``OSError``.
 

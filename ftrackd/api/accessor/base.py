@@ -119,16 +119,14 @@ class Accessor(ABC):
 
 def _withdraw(accessor: Accessor, resource_identifier: str, target: Any) -> None:
     """Leave nothing of *target*, whose writing failed, under *resource_identifier*."""
-    discard = getattr(type(target), "discard", None)
+    # Made to look like data without being derived from it, it may have no discard().
+    give_up = target.discard if hasattr(target, "discard") else target.close
     # The first error is the one to report; cleaning up behind it must not replace it.
-    if discard is not None and discard is not Data.discard:
+    with contextlib.suppress(OSError, AccessorError):
+        give_up()
+    if not getattr(target, "is_published_on_close", False):
         with contextlib.suppress(OSError, AccessorError):
-            target.discard()
-        return
-    with contextlib.suppress(OSError, AccessorError):
-        target.close()
-    with contextlib.suppress(OSError, AccessorError):
-        accessor.remove(resource_identifier)
+            accessor.remove(resource_identifier)
 
 
 def copy_in_chunks(source: Data, target: Data, on_bytes: Callable[[int], None] | None = None) -> None:

@@ -32,6 +32,8 @@ class ServerFile(Data):
     :meth:`close`, once for what was written.
     """
 
+    is_published_on_close = True
+
     def __init__(self, resource_identifier: str, session: Session, mode: str = "rb") -> None:
         """Open the data of the component with the id *resource_identifier*, in mode ``rb`` or ``wb``.
 
@@ -108,7 +110,7 @@ class ServerFile(Data):
 
     def discard(self) -> None:
         """Drop what was written since the last :meth:`flush`."""
-        super().close()
+        self.closed = True
         if self._spool is not None:
             self._spool.close()
         else:

@@ -83,3 +83,60 @@ def test_when_a_subclass_does_not_call_the_constructor_then_it_works() -> None:
     assert data.closed
     with pytest.raises(OSError, match="cannot seek"):
         data.seek(0)
+
+
+class Uploading(FileWrapper):
+    """As data of plugins' accessors: what was written is uploaded when flushed."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO())
+        self.uploaded: list[bytes] = []
+
+    def flush(self) -> None:
+        super().flush()
+        self.uploaded.append(self.wrapped_file.getvalue())
+
+
+def test_when_closed_then_it_is_flushed_first() -> None:
+    data = Uploading()
+    data.write(b"abc")
+    data.close()
+    data.close()
+    assert data.uploaded == [b"abc"]
+    assert data.closed and data.wrapped_file.closed
+
+
+def test_when_discarded_then_it_is_not_flushed() -> None:
+    data = Uploading()
+    data.write(b"abc")
+    data.discard()
+    data.close()
+    assert data.uploaded == []
+    assert data.wrapped_file.closed
+
+
+def test_when_the_wrapped_file_was_closed_then_closing_is_no_error() -> None:
+    data = Uploading()
+    data.wrapped_file.close()
+    data.close()
+    assert data.closed and data.uploaded == []
+
+
+def test_when_the_wrapped_object_cannot_flush_or_close_then_it_need_not() -> None:
+    class Minimal:
+        def read(self, limit: int) -> bytes:
+            return b"x"
+
+    data = FileWrapper(Minimal())
+    assert data.read() == b"x"
+    data.flush()
+    data.close()
+    assert data.closed
+
+
+def test_when_string_is_made_of_nothing_then_what_is_written_first_decides() -> None:
+    for content in ("text", b"bytes"):
+        with String() as data:
+            data.write(content)
+            data.seek(0)
+            assert data.read() == content
