@@ -251,7 +251,7 @@ class ObjectKeyMaker(KeyMaker):
     def _key(self, item: Any) -> bytes:
         if isinstance(item, dict):
             return self._mapping_key(item)
-        if isinstance(item, (list, tuple, set, frozenset)):
+        if isinstance(item, (list, tuple, set, frozenset, bytes)):
             return self._iterable_key(item)
         if inspect.isclass(item) or inspect.isroutine(item):
             return self._name_key(item)
@@ -271,7 +271,7 @@ class ObjectKeyMaker(KeyMaker):
     def _name_key(self, item: Any) -> bytes:
         parts = [self.name_identifier, item.__name__.encode("utf-8")]
         module = getattr(item, "__module__", None)
-        if module:
+        if module and module != "builtins":
             parts += [self.item_separator, str(module).encode("utf-8")]
         return b"".join(parts)
 

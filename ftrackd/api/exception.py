@@ -164,7 +164,7 @@ class NoResultFoundError(IncorrectResultError):
 class MultipleResultsFoundError(IncorrectResultError):
     """One result was needed and there were several."""
 
-    default_message = "Single result expected, but received multiple results."
+    default_message = "Expected single result, but received multiple results."
 
 
 class EntityTypeError(Error):
@@ -200,7 +200,7 @@ class InvalidStateTransitionError(InvalidStateError):
     """An entity cannot go from one state to the other."""
 
     default_message = (
-        'Invalid transition from "{current_state!r}" to "{target_state!r}" state for entity "{entity!r}"'
+        "Invalid transition from {current_state!r} to {target_state!r} state for entity {entity}"
     )
 
     def __init__(
@@ -238,7 +238,7 @@ class ImmutableAttributeError(AttributeError):
 class CollectionError(Error):
     """Something is wrong with a collection."""
 
-    default_message = "Error with collection: {collection!r}"
+    default_message = "Collection error."
 
     def __init__(
         self, collection: Any, message: str | None = None, details: Mapping[str, Any] | None = None
@@ -255,7 +255,7 @@ class ImmutableCollectionError(CollectionError):
 class DuplicateItemInCollectionError(CollectionError):
     """The collection holds the item already."""
 
-    default_message = "Item {item!r} already exists in collection {collection!r}."
+    default_message = "Item {item} already exists in collection {collection!r}."
 
     def __init__(
         self, item: Any, collection: Any, message: str | None = None, details: Mapping[str, Any] | None = None

@@ -47,12 +47,12 @@ def format(
     indent_first_line: bool = True,
     _seen: frozenset[Any] = frozenset(),
 ) -> str:
-    """Return `entity` as lines of names and values, names sorted.
+    """Return `entity`, and the entities it refers to, as lines of names and values, names sorted.
 
     `formatters` style the type (``header``) and the names (``label``). `attribute_filter`, called with
-    entity, name and value, says what is shown; see :data:`FILTER`. With `recursive` entities within are
-    written out too, those that come again as ``Type{...}``. `indent` is the number of blanks before each
-    line, the first included if `indent_first_line`.
+    entity, name and value, says what is shown; see :data:`FILTER`. With `recursive` the members of
+    collections are written out too. An entity within itself is shown as ``Type{...}``. `indent` is the
+    number of blanks before each line, the first included if `indent_first_line`.
     """
     styles = formatters if formatters is not None else _DEFAULT_FORMATTERS
     margin = " " * indent
@@ -82,7 +82,7 @@ def format(
 
 def _text(value: Any, recursive: bool, nested: Callable[[Entity, bool], str]) -> str:
     if isinstance(value, Entity):
-        return nested(value, True) if recursive else str(value)
+        return nested(value, True)
     if isinstance(value, _collection.Collection):
         if not recursive:
             return f"Collection({len(value)})"

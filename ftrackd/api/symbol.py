@@ -20,7 +20,7 @@ class Symbol:
         return f"{type(self).__name__}({self.name})"
 
     def __str__(self) -> str:
-        return repr(self)
+        return self.name
 
     def __bool__(self) -> bool:
         return bool(self.value)

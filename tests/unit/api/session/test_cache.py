@@ -137,3 +137,18 @@ def test_when_a_decorated_function_is_asked_for_the_object_itself_then_no_copy_i
     assert build("a") is build("a")
     assert build("a") is not build("b")
     assert cache.memoise(lambda: 1)() == 1
+
+
+@pytest.mark.parametrize(
+    ("item", "key"),
+    [
+        ("a", b"\x80\x02X\x01\x00\x00\x00aq\x00."),
+        ([1, 2], b"\x03\x80\x02K\x01.\x00\x80\x02K\x02.\x03"),
+        ({"a": 1}, b"\x01\x80\x02X\x01\x00\x00\x00aq\x00.\x02\x80\x02K\x01.\x01"),
+        (b"x", b"\x03\x80\x02Kx.\x03"),
+        (len, b"\x04len"),
+    ],
+)
+def test_when_keys_are_kept_by_another_client_then_ours_are_the_same(item: object, key: bytes) -> None:
+    """The bytes are those of the official client: a cache on disk outlives the one that wrote it."""
+    assert cache.ObjectKeyMaker().key(item) == key

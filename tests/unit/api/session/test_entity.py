@@ -152,7 +152,7 @@ def test_when_an_entity_is_shown_then_type_and_key_are_named(task: Any, session:
     assert str(task) == "<Task(t1)>"
     assert repr(task).startswith("<dynamic ftrack Task object ")
     assert repr(type(task)) == "<dynamic ftrack class 'Task'>"
-    assert str(session.types["Task"](session, reconstructing=True)) == "<Task(Symbol(NOT_SET))>"
+    assert str(session.types["Task"](session, reconstructing=True)) == "<Task(NOT_SET)>"
     assert task.logger.name == "ftrack_api.entity.base.Task"
 
 
