@@ -54,10 +54,9 @@ def _query_server_information(batch: Batch, operation: Operation) -> dict[str, A
         "product": {"name": "ftrackd sandbox"},
         "user_information": _user_information(batch),
     }
-    values = operation.get("values")
-    if not isinstance(values, list):
+    if operation.get("values") is None:
         return information
-    return {name: information[name] for name in values if name in information}
+    return {name: information[name] for name in member.texts(operation, "values") if name in information}
 
 
 def _storage_scenario(batch: Batch) -> Any:

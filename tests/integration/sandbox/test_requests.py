@@ -100,6 +100,7 @@ def test_when_key_belongs_to_another_user_then_refused(server):
         (update("Type", ["a", "b"], {"name": "x"}), 422, "ValidationError", "key"),
         (delete("Type", "no-such-id"), 400, "NotFoundError", "no-such-id"),
         ({"action": "delete", "entity_type": "Type"}, 422, "ValidationError", "entity_key"),
+        ({**INFORMATION, "values": [[]]}, 422, "ValidationError", "values"),
         ({"action": "reset_remote", "reset_type": "failing"}, 422, "ValidationError", "failing"),
         ({"action": "get_widget_url", "name": "nonsense"}, 422, "ValidationError", "Widgets"),
         ({"action": "encode_media", "component_id": "no-such-id"}, 400, "NotFoundError", "no-such-id"),
