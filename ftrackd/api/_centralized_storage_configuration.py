@@ -36,18 +36,39 @@ class ConfigureCentralizedStorageScenario:
         "save_configuration",
     )
 
-    def __init__(self, session: Session) -> None:
-        """Configure the server of *session*."""
-        self.logger = logging.getLogger(f"ftrack_api.{__name__.rpartition('.')[2]}.{type(self).__name__}")
-        self.session = session
+    session: Session
 
-    def register(self) -> None:
-        """Listen for the questions of the session's own user."""
-        user = f'source.user.username="{self.session.api_user}"'
-        self.session.event_hub.subscribe(
+    def __init__(self) -> None:
+        """Prepare; nothing happens before :meth:`register`."""
+        self.logger = logging.getLogger(f"ftrack_api._centralized_storage_scenario.{type(self).__name__}")
+
+    @property
+    def storage_scenario(self) -> Any:
+        """The setting that holds the storage scenario."""
+        return self.session.query(
+            'select value from Setting where name is "storage_scenario" and group is "STORAGE"'
+        ).one()
+
+    @property
+    def existing_centralized_storage_configuration(self) -> dict[str, Any]:
+        """What is configured now, as in the scenario's ``data``; empty when it is another scenario."""
+        value = self.storage_scenario["value"]
+        try:
+            scenario = _json.loads(value) if value else {}
+        except ValueError:
+            self.logger.warning("The storage scenario on the server is no JSON; starting without it.")
+            return {}
+        is_centralized = isinstance(scenario, dict) and scenario.get("scenario") == scenario_name
+        return dict(scenario.get("data") or {}) if is_centralized else {}
+
+    def register(self, session: Session) -> None:
+        """Listen in *session* for the questions of its own user."""
+        self.session = session
+        user = f'source.user.username="{session.api_user}"'
+        session.event_hub.subscribe(
             f"topic=ftrack.storage-scenario.discover and {user}", self.discover_centralized_scenario
         )
-        self.session.event_hub.subscribe(
+        session.event_hub.subscribe(
             f"topic=ftrack.storage-scenario.configure and data.scenario_id={scenario_name} and {user}",
             self.configure_scenario,
         )
@@ -119,13 +140,16 @@ class ConfigureCentralizedStorageScenario:
             for location in locations
         ]
         choices.append({"label": "Create new location", "value": _NEW_LOCATION})
+        known = {choice["value"] for choice in choices}
+        present = self.existing_centralized_storage_configuration.get("location_id")
+        default = present if present in known else choices[0]["value"]
         return [
             _label("#Select location#\nChoose an existing location or create a new one for your files."),
             {
                 "type": "enumerator",
                 "label": "Location",
                 "name": "location_id",
-                "value": configuration.get("select_location", {}).get("location_id", choices[0]["value"]),
+                "value": configuration.get("select_location", {}).get("location_id", default),
                 "data": choices,
             },
         ]
@@ -142,11 +166,17 @@ class ConfigureCentralizedStorageScenario:
         ]
 
     def _make_mount_point_form(self, configuration: _Configuration) -> list[_Item]:
+        accessor = self.existing_centralized_storage_configuration.get("accessor") or {}
+        present = accessor.get("mount_points") or {}
         values = configuration.get("select_mount_point", {})
         return [
             _label("#Mount points#\nSet the folder of the storage as each platform mounts it."),
             *(
-                _text(label, f"{platform}_mount_point", values.get(f"{platform}_mount_point") or "")
+                _text(
+                    label,
+                    f"{platform}_mount_point",
+                    values.get(f"{platform}_mount_point", present.get(platform)) or "",
+                )
                 for platform, label in _PLATFORMS
             ),
         ]
@@ -191,10 +221,7 @@ class ConfigureCentralizedStorageScenario:
                 "accessor": {"mount_points": _get_mount_points(configuration)},
             },
         }
-        setting = self.session.query(
-            'select value from Setting where name is "storage_scenario" and group is "STORAGE"'
-        ).one()
-        setting["value"] = _json.dumps(scenario).decode("utf-8")
+        self.storage_scenario["value"] = _json.dumps(scenario).decode("utf-8")
         self.session.commit()
         self.session.event_hub.publish(
             Event(topic="ftrack.storage-scenario.configure-done"), on_error="ignore"

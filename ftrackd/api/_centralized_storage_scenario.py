@@ -75,6 +75,15 @@ class ActivateCentralizedStorageScenario:
         return None
 
 
+def __getattr__(name: str) -> Any:
+    # The forms are only needed where somebody configures a server.
+    if name == "ConfigureCentralizedStorageScenario":
+        from ftrackd.api._centralized_storage_configuration import ConfigureCentralizedStorageScenario
+
+        return ConfigureCentralizedStorageScenario
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def get_platform_name() -> str:
     """Return what mount points for this machine are filed under: ``linux``, ``osx`` or ``windows``."""
     return {"darwin": "osx", "win32": "windows"}.get(sys.platform, "linux")
@@ -89,7 +98,7 @@ def register_configuration(session: Session) -> None:
     """Make *session* offer and answer the forms that configure the scenario, for its own user."""
     from ftrackd.api._centralized_storage_configuration import ConfigureCentralizedStorageScenario
 
-    ConfigureCentralizedStorageScenario(session).register()
+    ConfigureCentralizedStorageScenario().register(session)
 
 
 def _get_mount_point(data: Mapping[str, Any]) -> str:

@@ -180,6 +180,12 @@ def test_when_an_existing_location_is_chosen_then_it_is_used(
     wizard.go(linux_mount_point="/mnt/a", windows_mount_point="P:/")
     assert studio.disk["name"] in wizard.text
     wizard.go()
+    assert wizard.form["state"] == "done"
+    again = Wizard(session)
+    assert again.values["location_id"] == studio.disk["id"]
+    again.go()
+    assert again.values["linux_mount_point"] == "/mnt/a"
+    assert again.values["windows_mount_point"] == "P:/"
     setting = session.query('Setting where name is "storage_scenario" and group is "STORAGE"').one()
     assert json.loads(setting["value"]) == {
         "scenario": SCENARIO,
@@ -189,3 +195,14 @@ def test_when_an_existing_location_is_chosen_then_it_is_used(
             "accessor": {"mount_points": {"linux": "/mnt/a", "osx": "", "windows": "P:/"}},
         },
     }
+
+
+@pytest.mark.parametrize("value", ["", "no json", "[]", '{"scenario": "ftrack.automatic", "data": {}}'])
+def test_when_something_else_is_configured_then_the_forms_begin_empty(
+    session: Session, kept_setting, value: str
+) -> None:
+    scenario = _centralized_storage_scenario.ConfigureCentralizedStorageScenario()
+    scenario.session = session
+    scenario.storage_scenario["value"] = value
+    session.commit()
+    assert scenario.existing_centralized_storage_configuration == {}
