@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class ConnectionState(enum.StrEnum):
@@ -20,8 +21,7 @@ class ConnectionState(enum.StrEnum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True)
-class StateChange:
+class StateChange(NamedTuple):
     """A change of state with its reason in words."""
 
     previous: ConnectionState

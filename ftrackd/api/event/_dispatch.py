@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftrackd.api.event.base import Event
 from ftrackd.api.event.index import SubscriptionIndex
@@ -16,16 +16,14 @@ from ftrackd.api.exception import NotFoundError, NotUniqueError
 _logger = logging.getLogger("ftrack_api.event.hub.EventHub")
 
 
-@dataclass(frozen=True, slots=True)
-class CallbackResult:
+class CallbackResult(NamedTuple):
     """What one callback returned."""
 
     subscriber: Subscriber
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class CallbackFailure:
+class CallbackFailure(NamedTuple):
     """What one callback raised; or why its result could not be sent as a reply."""
 
     subscriber: Subscriber

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import platform
+import functools
 import threading
 import time
 import uuid
@@ -286,7 +286,7 @@ class Exchange(PacketHandling):
             source = event["source"] = dict(source or {})
         source.setdefault("id", self.id)
         source.setdefault("user", {"username": self._api_user})
-        source.setdefault("host", platform.node())
+        source.setdefault("host", _host())
 
     def _on_published(self, topic: str, arguments: list[Any]) -> None:
         answer = _answer(arguments)
@@ -318,6 +318,13 @@ class Exchange(PacketHandling):
         callback = self._reply_callbacks.get(event["in_reply_to_event"])
         if callback is not None:
             callback(event)
+
+
+@functools.cache
+def _host() -> str:
+    import platform  # here, because nothing else on the way to a Session needs it
+
+    return platform.node()
 
 
 def _refusal(on_ack: Callable[[list[Any]], None]) -> Callable[[str], None]:

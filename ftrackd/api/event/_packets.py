@@ -7,8 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftrackd.api.event import codec
 from ftrackd.api.event._connection import Connection
@@ -31,8 +30,7 @@ _KNOWN_KEYS = frozenset(EVENT_KEYS)
 _MOST_UNKNOWN_KEYS = 50
 
 
-@dataclass(frozen=True, slots=True)
-class IncomingEvent:
+class IncomingEvent(NamedTuple):
     """An event as it came.
 
     `raw` is the sender's JSON text of the event alone, `event` the decoded mapping with ``in_reply_to_event``

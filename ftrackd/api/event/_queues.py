@@ -88,7 +88,7 @@ class EventQueue:
             return len(self._events) + (self._final is not None)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Outgoing:
     """A packet on its way out."""
 

@@ -254,33 +254,34 @@ def _parse_negation(text: str, position: int, depth: int) -> tuple[Expression, i
     return expression, closing.end()
 
 
-_MISSING = (re.compile(r"\Z"), "something is missing at the end")
-_UNOPENED = (re.compile(r"\)"), "a closing parenthesis has no opening one")
+# Patterns that are compiled when they are needed, which is hardly ever: most processes meet no such text.
+_MISSING = (r"\Z", "something is missing at the end")
+_UNOPENED = (r"\)", "a closing parenthesis has no opening one")
 
 #: What may be wrong where a condition should begin.
 _NO_CONDITION = (
     _MISSING,
     _UNOPENED,
-    (re.compile(r"[A-Za-z0-9_.]+\s*=="), "equality is written with one ="),
-    (re.compile(r"[A-Za-z0-9_.]+\s*(?:[!<>]?=|[<>])\s*(?:\Z|\))"), "a value is missing after the operator"),
-    (re.compile(r"[A-Za-z0-9_.]+\s*(?:[!<>]?=|[<>])\s*[\"']"), "a quote is not closed"),
-    (re.compile(r"[A-Za-z0-9_.]+\s*(?:[!<>]?=|[<>])"), "such a value must be quoted"),
-    (re.compile(r"[A-Za-z0-9_.]+\s*(?:\Z|\))"), "a condition needs an operator and a value"),
-    (re.compile(r""), "a condition such as topic=ftrack.update is expected"),
+    (r"[A-Za-z0-9_.]+\s*==", "equality is written with one ="),
+    (r"[A-Za-z0-9_.]+\s*(?:[!<>]?=|[<>])\s*(?:\Z|\))", "a value is missing after the operator"),
+    (r"[A-Za-z0-9_.]+\s*(?:[!<>]?=|[<>])\s*[\"']", "a quote is not closed"),
+    (r"[A-Za-z0-9_.]+\s*(?:[!<>]?=|[<>])", "such a value must be quoted"),
+    (r"[A-Za-z0-9_.]+\s*(?:\Z|\))", "a condition needs an operator and a value"),
+    (r"", "a condition such as topic=ftrack.update is expected"),
 )
 
 #: What may be wrong where a condition has ended.
 _NO_END = (
     _MISSING,
     _UNOPENED,
-    (re.compile(r"(?<!\s)"), "a value with blanks, colons or other characters must be quoted"),
-    (re.compile(r""), "conditions are joined by and, or; a value with blanks must be quoted"),
+    (r"(?<!\s)", "a value with blanks, colons or other characters must be quoted"),
+    (r"", "conditions are joined by and, or; a value with blanks must be quoted"),
 )
 
 
-def _error(text: str, position: int, hints: tuple[tuple[re.Pattern[str], str], ...]) -> ParseError:
+def _error(text: str, position: int, hints: tuple[tuple[str, str], ...]) -> ParseError:
     blank = _BLANK.match(text, position)
     position = blank.end() if blank is not None else position
-    hint = next(hint for pattern, hint in hints if pattern.match(text, position))
+    hint = next(hint for pattern, hint in hints if re.compile(pattern).match(text, position))
     excerpt = text[max(0, position - 60) : position] + "⟨here⟩" + text[position : position + 60]
     return ParseError(f"Failed to parse expression at character {position + 1} ({hint}): {excerpt}")

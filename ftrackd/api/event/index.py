@@ -17,7 +17,7 @@ from ftrackd.api.exception import ParseError
 _logger = logging.getLogger("ftrack_api.event.index.SubscriptionIndex")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class _Entry:
     key: Hashable
     priority: int
@@ -36,7 +36,7 @@ class _Entry:
 _by_order = attrgetter("order")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Bucket:
     """The entries of one topic: a few that are always asked, the others found by the value of one field."""
 
@@ -58,7 +58,7 @@ class _Bucket:
         return found
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _FieldTable:
     path: tuple[str, ...]
     entries: dict[str, tuple[_Entry, ...]] = field(default_factory=dict)
