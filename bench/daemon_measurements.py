@@ -60,10 +60,6 @@ def register(session, **kwargs):
 Values = dict[str, dict[str, float]]
 
 
-def _no_target(official: float | None, ours: float) -> bool:
-    return True
-
-
 ROWS = (
     Row(
         "latency",
@@ -164,6 +160,18 @@ ROWS = (
 )
 
 
+def environment() -> dict[str, str]:
+    """Return an environment without plugins or settings of the person who measures.
+
+    Compiled modules are kept, as they are wherever software is installed.
+    """
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("FTRACK") and name != "PYTHONDONTWRITEBYTECODE"
+    }
+
+
 def measure(group: str, pythons: dict[str, str]) -> Values:
     """Return the measurements of `group`, by client."""
     return _MEASURES[group](pythons)
@@ -189,9 +197,9 @@ class Daemon:
             (self.plugins / f"{name}.py").write_text(textwrap.dedent(text))
         socket = folder / "control.sock"
         self._control = ControlClient(socket)
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("FTRACK")}
-        environment |= sandbox.environment
-        environment |= {
+        variables = {
+            **environment(),
+            **sandbox.environment,
             "FTRACKD_DAEMON__STATE_DIR": str(folder / "state"),
             "FTRACKD_DAEMON__CONTROL_SOCKET": str(socket),
             "FTRACKD_DELIVERY__DURABLE_TOPICS": '["bench.*"]',

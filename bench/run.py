@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -37,11 +38,6 @@ IMPORTS = {"official": "import ftrack_api", "ours": "import ftrackd.api"}
 Measurements = dict[str, dict[str, list[float]]]
 
 
-def _environment() -> dict[str, str]:
-    """Return an environment in which neither client finds plugins or settings of the person who measures."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("FTRACK")}
-
-
 def prepare_answers(folder: Path) -> None:
     """Write down what a server says of itself: the sandbox's schemas, the same for both clients."""
     with SandboxProcess(seed="minimal") as sandbox:
@@ -54,7 +50,12 @@ def measure_script(client: str, script: str, folder: Path, scale: float) -> dict
     """Run one measuring script with one client."""
     command = [PYTHONS[client], str(HERE / "measure" / f"{script}.py"), client, str(folder), str(scale)]
     done = subprocess.run(
-        command, capture_output=True, text=True, env=_environment(), timeout=1800, check=False
+        command,
+        capture_output=True,
+        text=True,
+        env=daemon_measurements.environment(),
+        timeout=1800,
+        check=False,
     )
     if done.returncode:
         raise SystemExit(f"{script} with the {client} client failed:\n{done.stderr}")
@@ -63,16 +64,22 @@ def measure_script(client: str, script: str, folder: Path, scale: float) -> dict
 
 
 def measure_import(client: str) -> dict[str, float]:
-    """Time the import in fresh interpreters, without what the interpreter itself takes."""
+    """Return the processor time of the import in fresh interpreters, less that of an empty one."""
 
     def shortest(statement: str) -> float:
         durations = []
-        for _ in range(7):
-            begun = time.perf_counter()
-            subprocess.run([PYTHONS[client], "-W", "ignore", "-c", statement], check=True, env=_environment())
-            durations.append(time.perf_counter() - begun)
+        for _ in range(9):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run(
+                [PYTHONS[client], "-W", "ignore", "-c", statement],
+                check=True,
+                env=daemon_measurements.environment(),
+            )
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            durations.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         return min(durations)
 
+    shortest(IMPORTS[client])  # compiles what is compiled once
     return {"import": shortest(IMPORTS[client]) - shortest("pass")}
 
 
@@ -173,7 +180,9 @@ def main() -> None:
     options = parser.parse_args()
     console = Console(stderr=True)
     installed = subprocess.run(
-        [sys.executable, str(HERE / "peer" / "install"), "python"], env=_environment(), check=False
+        [sys.executable, str(HERE / "peer" / "install"), "python"],
+        env=daemon_measurements.environment(),
+        check=False,
     )
     if installed.returncode:
         raise SystemExit("The official client cannot be installed, and there is nothing to compare with.")
