@@ -189,8 +189,10 @@ class Parts:
                 self.catch_up.connected()
         elif self.lifecycle.is_running:
             self.catch_up.disconnected()
-            tell = log.info if self.lifecycle.state is State.CONNECTING else log.warning
-            tell("event hub not connected", state=change.current.value, reason=change.reason)
+            if self.lifecycle.state is State.CONNECTING:
+                log.info("event hub connecting", server=self.session.server_url)
+            else:
+                log.warning("event hub not connected", state=change.current.value, reason=change.reason)
             self.lifecycle.degrade("hub", f"{change.current.value}: {change.reason}")
         self.wiring.changed.set()
 

@@ -25,7 +25,6 @@ class SentryReports:
             environment=settings.environment,
             release=f"ftrackd@{ftrackd.__version__}",
             include_local_variables=False,
-            send_default_pii=False,
             max_request_body_size="never",
             before_send=self._scrub,
             before_breadcrumb=self._scrub,
