@@ -45,6 +45,7 @@ CREATE TABLE delivery (
     settled_at REAL
 );
 CREATE INDEX delivery_unfinished ON delivery (plugin, state, id) WHERE state < {_UNFINISHED};
+CREATE INDEX delivery_claimed ON delivery (owner) WHERE state = {int(State.CLAIMED)};
 CREATE INDEX delivery_dead ON delivery (id) WHERE state IN ({int(State.HELD)}, {int(State.PARKED)});
 CREATE INDEX delivery_event ON delivery (event_seq);
 CREATE INDEX delivery_coalesce ON delivery (plugin, coalesce_key)
@@ -78,13 +79,18 @@ def delivery_checksum(
 
 
 def encode_keys(keys: tuple[str, ...]) -> str:
-    """Keys as the text of their column."""
-    return json.dumps(keys, separators=(",", ":")) if keys else ""
+    """Keys as the text of their column: one on each line, or as JSON when that would be ambiguous."""
+    text = "\n".join(keys)
+    if text.count("\n") == len(keys) - 1 and text and text[0] != "[":
+        return text
+    return json.dumps(keys) if keys else ""
 
 
 def decode_keys(text: str) -> tuple[str, ...]:
     """Keys from the text of their column."""
-    return tuple(json.loads(text)) if text else ()
+    if not text:
+        return ()
+    return tuple(json.loads(text)) if text[0] == "[" else tuple(text.split("\n"))
 
 
 def add_functions(connection: sqlite3.Connection) -> None:

@@ -6,10 +6,10 @@ import heapq
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ftrackd.delivery._sqlite_file import content_size_bytes
-from ftrackd.delivery._sqlite_schema import decode_keys, encode_keys, event_checksum
+from ftrackd.delivery._sqlite_schema import decode_keys, delivery_checksum, encode_keys, event_checksum
 from ftrackd.delivery.clock import JournalClock
 from ftrackd.delivery.errors import JournalCorruptError
 from ftrackd.delivery.journal import (
@@ -23,6 +23,8 @@ from ftrackd.delivery.journal import (
     Replayed,
 )
 from ftrackd.delivery.ordering import Candidate, choose
+
+Row = tuple[Any, ...]
 
 # No wait is longer than this after a restart: a clock that was corrected backwards would otherwise make a
 # retry wait for the difference.
@@ -42,8 +44,9 @@ def _change(
     )
 
 
+# SQLite uses an index over a part of the rows only when the statement repeats that index's condition as it
+# stands there; hence "state < 4" beside what implies it.
 _OWN = " WHERE id = :id AND token = :token AND state = 1"
-_CLAIM = _change("1", fence=":token", more=", owner = :owner, lease_until = :lease_until") + " WHERE id = :id"
 _CLOSE = _change("5", more=", settled_at = :now") + _OWN
 _RETRY = _change("2", attempts="attempts + 1", due_at=":due_at", more=", error = :error, owner = NULL") + _OWN
 _PARK = (
@@ -79,13 +82,20 @@ _FORGET = (
     _change("5", more=", settled_at = :now, error = 'plugin forgotten'")
     + " WHERE plugin = :plugin AND state IN (0, 2, 3, 4)"
 )
-_CLAMP = _change("state", due_at=":limit") + " WHERE state = 2 AND due_at > :limit"
+_CLAMP = _change("state", due_at=":limit") + " WHERE state < 4 AND state = 2 AND due_at > :limit"
 
 _INSERT_DELIVERY = """
 INSERT INTO delivery
-    (id, event_seq, plugin, state, attempts, due_at, token, keys, replayed, coalesce_key, checksum)
-VALUES (:id, :seq, :plugin, :state, 0, :due_at, 0, :keys, :replayed, :coalesce_key,
-        delivery_checksum(:id, :seq, :plugin, :state, 0, :due_at, 0, :keys, :replayed))
+    (id, event_seq, plugin, state, attempts, due_at, token, keys, replayed, checksum, coalesce_key)
+VALUES (?, ?, ?, ?, 0, ?, 0, ?, ?, ?, ?)
+"""
+_READY = """
+SELECT delivery.id, event_seq, attempts, due_at, keys, delivery.replayed,
+       event.id, topic, payload, received_at, event.replayed, event.checksum
+FROM delivery JOIN event ON event.seq = delivery.event_seq
+"""
+_CLAIM = """
+UPDATE delivery SET state = 1, token = ?, checksum = ?, owner = ?, lease_until = ? WHERE id = ?
 """
 
 
@@ -96,6 +106,8 @@ class SqliteTransaction:
         self._connection = connection
         self._clock = clock
         self._path = path
+        # One time for all of it: what is not due when it claims is still to come when it asks for that.
+        self._now = clock.now()
         self._tokens_before = tokens
         self.tokens = tokens
         self._last_delivery: int | None = None
@@ -108,7 +120,7 @@ class SqliteTransaction:
     def recover(self) -> None:
         """End every lease and bound every wait."""
         self._connection.execute("UPDATE delivery SET lease_until = 0 WHERE state = 1")
-        self._connection.execute(_CLAMP, {"limit": self._clock.now() + LONGEST_DELAY_S})
+        self._connection.execute(_CLAMP, {"limit": self._now + LONGEST_DELAY_S})
 
     def recall_tokens(self) -> None:
         """Go on with tokens where an earlier process ended."""
@@ -137,7 +149,7 @@ class SqliteTransaction:
 
     def _insert(self, seq: int, delivery: NewDelivery, replayed: int) -> int:
         """Insert a delivery; return how many give way to it."""
-        now = self._clock.now()
+        now = self._now
         due_at = now + delivery.due_in_s if delivery.due_in_s > 0 else 0.0
         gone = 0
         if delivery.coalesce_key is not None:
@@ -148,18 +160,21 @@ class SqliteTransaction:
             # The first event of a burst sets the time, so that an endless burst is still delivered once in
             # each window.
             due_at = min((row[0] for row in rows), default=due_at)
+        delivery_id, state, keys = self._next_delivery(), 2 if due_at else 0, encode_keys(delivery.keys)
+        checksum = delivery_checksum(delivery_id, seq, delivery.plugin, state, 0, due_at, 0, keys, replayed)
         self._connection.execute(
             _INSERT_DELIVERY,
-            {
-                "id": self._next_delivery(),
-                "seq": seq,
-                "plugin": delivery.plugin,
-                "state": 2 if due_at else 0,
-                "due_at": due_at,
-                "keys": encode_keys(delivery.keys),
-                "replayed": replayed,
-                "coalesce_key": delivery.coalesce_key,
-            },
+            (
+                delivery_id,
+                seq,
+                delivery.plugin,
+                state,
+                due_at,
+                keys,
+                replayed,
+                checksum,
+                delivery.coalesce_key,
+            ),
         )
         return gone
 
@@ -177,79 +192,111 @@ class SqliteTransaction:
         """Lease the oldest deliveries of a plugin that may run, in their order."""
         if limit <= 0:
             return []
-        now = self._clock.now()
-        chosen = choose(self._candidates(plugin, owner, now), limit, ready)
-        lease_until = now + lease_s
-        claims = []
-        for delivery_id in chosen:
+        now = self._now
+        if self._anything_waits(plugin, owner):
+            chosen = choose(self._candidates(plugin, owner, now), limit, ready)
+            found = [
+                self._connection.execute(_READY + "WHERE delivery.id = ?", (one,)).fetchone()
+                for one in chosen
+            ]
+            if None in found:
+                raise JournalCorruptError(
+                    f"The journal {self._path} is damaged: a delivery has no event.", self._path
+                )
+            rows = found
+        else:
+            rows = self._oldest(plugin, limit, ready)
+        return self._lease(rows, plugin, owner, now + lease_s)
+
+    def _anything_waits(self, plugin: str, owner: str) -> bool:
+        """Whether something may stand in the way of what is ready: waits, is held, or is leased to others."""
+        row = self._connection.execute(
+            """SELECT 1 FROM delivery WHERE plugin = ? AND state < 4 AND state IN (1, 2, 3)
+               AND NOT (state = 1 AND owner = ?) LIMIT 1""",
+            (plugin, owner),
+        ).fetchone()
+        return row is not None
+
+    def _oldest(self, plugin: str, limit: int, ready: int) -> list[Row]:
+        """The oldest that are ready, when nothing stands in their way and keys do not matter."""
+        statement = _READY + "WHERE plugin = ? AND state < 4 AND state = 0 ORDER BY delivery.id LIMIT ?"
+        rows = self._connection.execute(statement, (plugin, limit)).fetchall()
+        if any(row[2] for row in rows):
+            chosen = choose((Candidate(row[0], (), tried=row[2] > 0) for row in rows), limit, ready)
+            return rows[: len(chosen)]
+        return rows
+
+    def _lease(self, rows: Sequence[Row], plugin: str, owner: str, lease_until: float) -> list[Claim]:
+        claims: list[Claim] = []
+        changes: list[tuple[object, ...]] = []
+        for row in rows:
+            (delivery_id, seq, attempts, due_at, keys, replayed, *event) = row
+            event_id, topic, payload, received_at, event_replayed, checksum = event
+            if event_checksum(event_id, topic, payload, received_at, event_replayed) != checksum:
+                raise JournalCorruptError(
+                    f"The journal {self._path} is damaged: event {event_id} is not what was stored.",
+                    self._path,
+                )
             self.tokens += 1
-            self._connection.execute(
-                _CLAIM, {"id": delivery_id, "token": self.tokens, "owner": owner, "lease_until": lease_until}
+            claims.append(
+                Claim(
+                    delivery_id=delivery_id,
+                    token=self.tokens,
+                    plugin=plugin,
+                    event_id=event_id,
+                    topic=topic,
+                    payload=payload,
+                    keys=decode_keys(keys),
+                    attempt=attempts + 1,
+                    replayed=bool(replayed),
+                    received_at=received_at,
+                )
             )
-            claims.append(self._load(delivery_id, self.tokens))
+            fresh = delivery_checksum(
+                delivery_id, seq, plugin, 1, attempts, due_at, self.tokens, keys, replayed
+            )
+            changes.append((self.tokens, fresh, owner, lease_until, delivery_id))
+        self._connection.executemany(_CLAIM, changes)
         return claims
 
     def _candidates(self, plugin: str, owner: str, now: float) -> Iterator[Candidate]:
         ready = self._connection.execute(
-            "SELECT id, keys, 0, attempts > 0 FROM delivery WHERE plugin = ? AND state = 0 ORDER BY id",
+            "SELECT id, keys, 0, attempts > 0 FROM delivery"
+            " WHERE plugin = ? AND state < 4 AND state = 0 ORDER BY id",
             (plugin,),
         )
-        # Few: what waits for a retry or a window, is held, or is leased to others. Usually there is
-        # nothing, and the rows above are read in the order of their index, no further than needed.
         others = self._connection.execute(
-            """SELECT id, keys, state <> 2 OR due_at > :now, attempts > 0 FROM delivery WHERE plugin =
-            :plugin AND state IN (1, 2, 3) AND NOT (state = 1 AND owner = :owner) ORDER BY id
-            """,
+            "SELECT id, keys, state <> 2 OR due_at > :now, attempts > 0 FROM delivery"
+            " WHERE plugin = :plugin AND state < 4 AND state IN (1, 2, 3)"
+            " AND NOT (state = 1 AND owner = :owner) ORDER BY id",
             {"plugin": plugin, "now": now, "owner": owner},
         ).fetchall()
-        rows = heapq.merge(ready, others, key=lambda row: row[0]) if others else ready
-        for delivery_id, keys, blocks, tried in rows:
+        for delivery_id, keys, blocks, tried in heapq.merge(ready, others, key=lambda row: row[0]):
             yield Candidate(delivery_id, decode_keys(keys), bool(blocks), bool(tried))
 
-    def _load(self, delivery_id: int, token: int) -> Claim:
+    def is_ready(self, plugin: str) -> bool:
+        """Whether a delivery of the plugin is ready or due, be it that something stands in its way."""
         row = self._connection.execute(
-            """SELECT plugin, event.id, topic, payload, keys, attempts, delivery.replayed, received_at,
-            event.replayed, event.checksum FROM delivery JOIN event ON event.seq = delivery.event_seq WHERE
-            delivery.id = ?
-            """,
-            (delivery_id,),
+            """SELECT 1 FROM delivery WHERE plugin = :plugin AND state < 4 AND state IN (0, 2)
+               AND (state = 0 OR due_at <= :now) LIMIT 1""",
+            {"plugin": plugin, "now": self._now},
         ).fetchone()
-        if row is None:
-            raise JournalCorruptError(
-                f"The journal {self._path} is damaged: delivery {delivery_id} has no event.", self._path
-            )
-        plugin, event_id, topic, payload, keys, attempts, replayed, received_at, event_replayed, checksum = (
-            row
-        )
-        if event_checksum(event_id, topic, payload, received_at, event_replayed) != checksum:
-            raise JournalCorruptError(
-                f"The journal {self._path} is damaged: event {event_id} is not what was stored.", self._path
-            )
-        return Claim(
-            delivery_id=delivery_id,
-            token=token,
-            plugin=plugin,
-            event_id=event_id,
-            topic=topic,
-            payload=payload,
-            keys=decode_keys(keys),
-            attempt=attempts + 1,
-            replayed=bool(replayed),
-            received_at=received_at,
-        )
+        return row is not None
 
     def next_due_s(self, plugin: str) -> float | None:
-        """Seconds until the next delayed delivery of the plugin is due; None when there is none."""
+        """Seconds until the next delayed delivery of the plugin is due; None when none is to come."""
+        now = self._now
         row = self._connection.execute(
-            "SELECT min(due_at) FROM delivery WHERE plugin = ? AND state = 2", (plugin,)
+            "SELECT min(due_at) FROM delivery WHERE plugin = ? AND state < 4 AND state = 2 AND due_at > ?",
+            (plugin, now),
         ).fetchone()
-        return None if row[0] is None else max(0.0, row[0] - self._clock.now())
+        return None if row[0] is None else float(row[0] - now)
 
     def extend(self, owner: str, lease_s: float) -> int:
         """Lease everything this owner still has for this long from now on; returns how many."""
         return self._connection.execute(
             "UPDATE delivery SET lease_until = ? WHERE state = 1 AND owner = ?",
-            (self._clock.now() + lease_s, owner),
+            (self._now + lease_s, owner),
         ).rowcount
 
     def reclaim(self, max_attempts: int, hold: bool) -> list[Reclaimed]:
@@ -257,7 +304,7 @@ class SqliteTransaction:
         ``max_attempts``.
         """
         rows = self._connection.execute(
-            _RECLAIM, {"max_attempts": max_attempts, "parked": 3 if hold else 4, "now": self._clock.now()}
+            _RECLAIM, {"max_attempts": max_attempts, "parked": 3 if hold else 4, "now": self._now}
         ).fetchall()
         return [
             Reclaimed(delivery_id, plugin, self._event_id(seq), attempts, parked=state != 0)
@@ -274,7 +321,7 @@ class SqliteTransaction:
 
     def retry(self, delivery_id: int, token: int, delay_s: float, error: str) -> bool:
         """Count an attempt and offer the delivery again after the delay; False when the lease was lost."""
-        return self._settle(_RETRY, delivery_id, token, due_at=self._clock.now() + delay_s, error=error)
+        return self._settle(_RETRY, delivery_id, token, due_at=self._now + delay_s, error=error)
 
     def park(self, delivery_id: int, token: int, error: str, error_id: str | None, hold: bool) -> bool:
         """Count an attempt and make it a dead letter; ``hold``: its entities wait. False when the lease was

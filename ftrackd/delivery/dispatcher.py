@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from ftrackd.delivery.event_lane import EventLane, Verdicts, Wanted
+from ftrackd.delivery.event_lane import EventLane, Outlook, Verdicts, Wanted
 from ftrackd.delivery.failpoints import failpoint
 from ftrackd.delivery.intake import Intake, IntakePlanner
 from ftrackd.delivery.journal import Claim
@@ -58,6 +58,7 @@ class Dispatcher:
         self._listener = listener
         self._handing_over = _HandingOver()
         self.wake: Callable[[], None] = lambda: None  # set by the writer: there is something to write
+        self.wake_soon: Callable[[], None] = lambda: None  # and it can wait a moment for more
 
     def plugin_ready(self, plugin: str, concurrency: int) -> None:
         """A plugin takes deliveries from now on."""
@@ -86,7 +87,10 @@ class Dispatcher:
         self._tell(verdicts)
         failpoint("outcome.after")
         self.hand_over([plugin])
-        self.wake()
+        if verdicts.urgent:
+            self.wake()
+        else:
+            self.wake_soon()
         return True
 
     def _tell(self, verdicts: Verdicts) -> None:
@@ -126,12 +130,6 @@ class Dispatcher:
             for delivery in intake.deliveries:
                 self._lane.appended(delivery.plugin, delivery.due_in_s, now)
 
-    def offered(self, plugins: Sequence[str]) -> None:
-        """Deliveries of these plugins may be claimed again."""
-        with self._lock:
-            for plugin in plugins:
-                self._lane.appended(plugin)
-
     def offered_everywhere(self) -> None:
         """Deliveries of any plugin may be claimed again."""
         with self._lock:
@@ -160,10 +158,10 @@ class Dispatcher:
         with self._lock:
             return self._lane.next_wake(time.monotonic())
 
-    def claimed(self, wanted: Wanted, claims: list[Claim], due_in_s: float | None) -> None:
+    def claimed(self, wanted: Wanted, claims: list[Claim], outlook: Outlook) -> None:
         """What a claim brought, once it is committed."""
         with self._lock:
-            self._lane.claimed(wanted, claims, due_in_s, time.monotonic())
+            self._lane.claimed(wanted, claims, outlook, time.monotonic())
 
     def hand_over(self, plugins: Sequence[str]) -> None:
         """Start what these plugins may start.

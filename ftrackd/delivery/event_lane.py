@@ -25,7 +25,8 @@ class _Plugin:
 
     ``generation`` changes when claims that are under way must not run any more. ``more``: the journal may
     hold something to claim. ``due_at``: when something delayed is due. ``giving_back``: the journal does
-    not know yet what was given back, and a claim made now could overtake it.
+    not know yet what was given back, and a claim made now could overtake it. ``starved``: something waits
+    in the journal for the end of what runs, because it is claimed only to start at once.
     """
 
     window: Window
@@ -35,6 +36,7 @@ class _Plugin:
     more: bool = True
     due_at: float | None = None
     giving_back: bool = False
+    starved: bool = False
 
     def wait_until(self, due_at: float) -> None:
         """Something is due then; the earliest counts."""
@@ -52,11 +54,22 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a claim left behind: whether something is ready, and when the next delayed delivery is due."""
+
+    is_ready: bool = False
+    due_in_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What an outcome led to, for the listener: the settlement, and the pause that begins with it."""
+    """What an outcome led to: the settlement, the pause that begins with it, and whether it is to be
+    written at once; a success can wait a moment for others.
+    """
 
     settlement: Settlement
     pause_s: float | None = None
+    urgent: bool = True
 
 
 @dataclass(slots=True)
@@ -175,8 +188,8 @@ class EventLane:
                 times.append(plugin.brake.until)
         return min(times, default=None)
 
-    def claimed(self, wanted: Wanted, claims: list[Claim], due_in_s: float | None, now: float) -> None:
-        """What a claim brought; when it is less than was wanted, ``due_in_s`` says when more may come."""
+    def claimed(self, wanted: Wanted, claims: list[Claim], outlook: Outlook, now: float) -> None:
+        """What a claim brought; when it is less than was wanted, the outlook says when more may come."""
         plugin = self._plugin(wanted.plugin)
         if plugin.generation != wanted.generation or self.draining:
             self.settlements += [Settlement(claim, Verdict.RELEASE) for claim in claims]
@@ -185,8 +198,13 @@ class EventLane:
         plugin.window.add(claims)
         if len(claims) == wanted.limit:
             plugin.more = True
-        elif due_in_s is not None:
-            plugin.wait_until(now + due_in_s)
+            return
+        plugin.starved = outlook.is_ready
+        if plugin.starved and plugin.window.free > wanted.ready:
+            # What ran when the claim was made has ended since, and nothing is left that would end later.
+            plugin.more = True
+        if outlook.due_in_s is not None:
+            plugin.wait_until(now + outlook.due_in_s)
 
     def start(self, name: str) -> list[tuple[Handover, tuple[str, ...]]]:
         """What a plugin begins now, each with its keys; the caller hands it over."""
@@ -204,11 +222,10 @@ class EventLane:
         if plugin is None or claim is None:
             return None
         if outcome.status == "returned":
-            plugin.brake.succeeded()
-            # Something that shares a key with it, or that is only sent alone, may be free now.
-            if plugin.window.waiting == 0:
+            if plugin.window.waiting == 0 and (plugin.starved or plugin.brake.until):
                 plugin.more = True
-            verdicts = Verdicts(Settlement(claim, Verdict.CLOSE, seconds=outcome.seconds))
+            plugin.brake.succeeded()
+            verdicts = Verdicts(Settlement(claim, Verdict.CLOSE, seconds=outcome.seconds), urgent=plugin.more)
             self.settlements.append(verdicts.settlement)
             return verdicts
         error = outcome.error or f"The callback {outcome.status.replace('_', ' ')}."

@@ -182,7 +182,10 @@ class JournalStats:
 
 
 class JournalTransaction(Protocol):
-    """Changes that become durable together, or not at all. For one thread."""
+    """Changes that become durable together, or not at all; for one thread.
+
+    All of them happen at one time, that of its beginning.
+    """
 
     def append(self, event: NewEvent, deliveries: Sequence[NewDelivery]) -> Appended:
         """Store an event with its deliveries; an event whose id is stored already changes nothing."""
@@ -194,8 +197,11 @@ class JournalTransaction(Protocol):
         own.
         """
 
+    def is_ready(self, plugin: str) -> bool:
+        """Whether a delivery of the plugin is ready or due, be it that something stands in its way."""
+
     def next_due_s(self, plugin: str) -> float | None:
-        """Seconds until the next delayed delivery of the plugin is due; None when there is none."""
+        """Seconds until the next delayed delivery of the plugin is due; None when none is to come."""
 
     def extend(self, owner: str, lease_s: float) -> int:
         """Lease everything this owner still has for this long from now on; returns how many."""

@@ -157,6 +157,8 @@ class MemoryTransaction:
     def __init__(self, content: _Content, clock: JournalClock) -> None:
         self._content = content
         self._clock = clock
+        # One time for all of it: what is not due when it claims is still to come when it asks for that.
+        self._now = clock.now()
 
     def append(self, event: NewEvent, deliveries: Sequence[NewDelivery]) -> Appended:
         """Store an event with its deliveries; an event whose id is stored already changes nothing."""
@@ -172,7 +174,7 @@ class MemoryTransaction:
         return Appended(stored.seq, stored=True, coalesced=tuple(coalesced))
 
     def _insert(self, event: _Event, delivery: NewDelivery, replayed: bool) -> int:
-        now = self._clock.now()
+        now = self._now
         due_at = now + delivery.due_in_s if delivery.due_in_s > 0 else 0.0
         gone = [
             row
@@ -206,7 +208,7 @@ class MemoryTransaction:
         """Lease the oldest deliveries of a plugin that may run, in their order."""
         if limit <= 0:
             return []
-        now = self._clock.now()
+        now = self._now
         candidates = (
             Candidate(row.id, row.keys, blocks=_blocks(row, now), tried=row.attempts > 0)
             for row in self._content.rows.values()
@@ -223,23 +225,32 @@ class MemoryTransaction:
             claims.append(_claim(row))
         return claims
 
+    def is_ready(self, plugin: str) -> bool:
+        """Whether a delivery of the plugin is ready or due, be it that something stands in its way."""
+        now = self._now
+        rows = [row for row in self._content.rows.values() if row.plugin == plugin]
+        return any(
+            row.state is State.READY or (row.state is State.DELAYED and row.due_at <= now) for row in rows
+        )
+
     def next_due_s(self, plugin: str) -> float | None:
-        """Seconds until the next delayed delivery of the plugin is due; None when there is none."""
-        rows = self._content.rows.values()
-        dues = [row.due_at for row in rows if row.plugin == plugin and row.state is State.DELAYED]
-        return max(0.0, min(dues) - self._clock.now()) if dues else None
+        """Seconds until the next delayed delivery of the plugin is due; None when none is to come."""
+        now = self._now
+        rows = [row for row in self._content.rows.values() if row.plugin == plugin]
+        dues = [row.due_at - now for row in rows if row.state is State.DELAYED and row.due_at > now]
+        return min(dues, default=None)
 
     def extend(self, owner: str, lease_s: float) -> int:
         """Lease everything this owner still has for this long from now on; returns how many."""
         rows = self._content.rows.values()
         mine = [row for row in rows if row.state is State.CLAIMED and row.owner == owner]
         for row in mine:
-            row.lease_until = self._clock.now() + lease_s
+            row.lease_until = self._now + lease_s
         return len(mine)
 
     def reclaim(self, max_attempts: int, hold: bool) -> list[Reclaimed]:
         """End the claims whose lease ran out: one attempt more, then ready again or parked."""
-        now = self._clock.now()
+        now = self._now
         lost = [r for r in self._content.rows.values() if r.state is State.CLAIMED and r.lease_until <= now]
         reclaimed = []
         for row in lost:
@@ -267,7 +278,7 @@ class MemoryTransaction:
         row = self._leased(delivery_id, token)
         if row is not None:
             row.attempts += 1
-            row.due_at = self._clock.now() + delay_s
+            row.due_at = self._now + delay_s
             self._end(row, State.DELAYED, error)
         return row is not None
 

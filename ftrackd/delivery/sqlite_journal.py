@@ -157,9 +157,11 @@ class SqliteJournal:
 
     def _backlog(self, plugin: str, states: dict[int, int]) -> PluginBacklog:
         oldest = self._read(
-            """SELECT min(received_at) FROM event WHERE seq = (
-                   SELECT min(event_seq) FROM delivery WHERE plugin = ? AND state < 3)""",
-            (plugin,),
+            """SELECT min(received_at) FROM event WHERE seq IN (SELECT event_seq FROM delivery WHERE id IN (
+                   SELECT min(id) FROM delivery WHERE plugin = :plugin AND state < 4 AND state = 0 UNION ALL
+                   SELECT min(id) FROM delivery WHERE plugin = :plugin AND state < 4 AND state = 1 UNION ALL
+                   SELECT min(id) FROM delivery WHERE plugin = :plugin AND state < 4 AND state = 2))""",
+            {"plugin": plugin},
         )[0][0]
         return PluginBacklog(
             plugin=plugin,
@@ -175,7 +177,9 @@ class SqliteJournal:
         with self._read_lock, translated(self.path):
             return _sqlite_file.content_size_bytes(self._reader)
 
-    def _read(self, statement: str, parameters: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    def _read(
+        self, statement: str, parameters: tuple[object, ...] | dict[str, object] = ()
+    ) -> list[tuple[object, ...]]:
         with self._read_lock, translated(self.path):
             if self._closed:
                 raise JournalError(f"The journal {self.path} is closed.", self.path)

@@ -16,7 +16,7 @@ import structlog
 
 from ftrackd.delivery.dispatcher import Dispatcher
 from ftrackd.delivery.errors import DeliveryError, JournalCorruptError, JournalError
-from ftrackd.delivery.event_lane import Wanted
+from ftrackd.delivery.event_lane import Outlook, Wanted
 from ftrackd.delivery.failpoints import failpoint
 from ftrackd.delivery.intake import Intake
 from ftrackd.delivery.journal import Appended, Claim, Journal, JournalTransaction, Reclaimed
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _log = structlog.stdlib.get_logger("ftrackd.delivery")
 _T = TypeVar("_T")
 _INTAKES_AT_ONCE: Final = 512
+_MOMENT_S: Final = 0.005
 _LONGEST_WAIT_S: Final = 1.0  # also the pace at which another owner's changes are noticed
 _FIRST_RETRY_S: Final = 0.1
 _LONGEST_RETRY_S: Final = 2.0
@@ -55,7 +56,7 @@ class _Batch:
     appended: list[tuple[Intake, Appended]] = field(default_factory=list)
     answers: list[tuple[_Request, Any]] = field(default_factory=list)
     reclaimed: list[Reclaimed] = field(default_factory=list)
-    claimed: list[tuple[Wanted, list[Claim], float | None]] = field(default_factory=list)
+    claimed: list[tuple[Wanted, list[Claim], Outlook]] = field(default_factory=list)
 
 
 class Writer:
@@ -86,6 +87,7 @@ class Writer:
         self._held: deque[Intake] = deque()
         self._held_overflowed = False
         self._turned_at = time.monotonic()
+        self._soon_at: float | None = None
         self._awake = True
         self._stopping = False
         self._busy = False
@@ -93,7 +95,7 @@ class Writer:
         self._maintenance = Maintenance(settings, self._owner)
         self._retry_s = _FIRST_RETRY_S
         self._thread = threading.Thread(target=self._run, name="ftrackd-delivery-writer", daemon=True)
-        dispatcher.wake = self.wake
+        dispatcher.wake, dispatcher.wake_soon = self.wake, self.wake_soon
 
     @property
     def health(self) -> Health:
@@ -107,8 +109,18 @@ class Writer:
 
     def wake(self) -> None:
         """There is something to write or to claim."""
+        if self._awake:
+            return  # it has not begun yet, and will find what the caller brought
         with self._condition:
             self._awake = True
+            self._condition.notify()
+
+    def wake_soon(self) -> None:
+        """There is something to write that can wait a moment for more, so that one sync serves many."""
+        if self._awake or self._soon_at is not None:
+            return
+        with self._condition:
+            self._soon_at = time.monotonic() + _MOMENT_S
             self._condition.notify()
 
     def receive(self, intake: Intake) -> bool:
@@ -228,8 +240,11 @@ class Writer:
                 self._condition.wait_for(lambda: self._stopping, self._retry_s)
                 return not self._stopping
         with self._condition:
-            self._condition.wait_for(lambda: self._awake, max(0.0, wake_at - now))
-            self._awake = False
+            while (
+                not self._awake and (left_s := min(wake_at, self._soon_at or wake_at) - time.monotonic()) > 0
+            ):
+                self._condition.wait(left_s)
+            self._awake, self._soon_at = False, None
             if self._stopping:
                 return bool(self._intakes or self._requests or self._dispatcher.unwritten)
             return True
@@ -284,20 +299,29 @@ class Writer:
         for request in batch.requests:
             batch.answers.append((request, _perform(request, transaction)))
             self._dispatcher.offered_everywhere()
-        batch.reclaimed = self._maintenance.perform(transaction, time.monotonic())
-        self._dispatcher.offered([item.plugin for item in batch.reclaimed])
+        self._maintain(batch, transaction)
         for wanted in self._dispatcher.wanted():
             claims = transaction.claim(
                 wanted.plugin, self._owner, wanted.limit, wanted.ready, self._settings.lease_s
             )
-            due_in_s = transaction.next_due_s(wanted.plugin) if len(claims) < wanted.limit else None
-            batch.claimed.append((wanted, claims, due_in_s))
+            outlook = Outlook()
+            if len(claims) < wanted.limit:
+                outlook = Outlook(transaction.is_ready(wanted.plugin), transaction.next_due_s(wanted.plugin))
+            batch.claimed.append((wanted, claims, outlook))
         if batch.claimed:
             failpoint("claim.after")
 
+    def _maintain(self, batch: _Batch, transaction: JournalTransaction) -> None:
+        now = time.monotonic()
+        if now >= self._maintenance.next_at:
+            batch.reclaimed = self._maintenance.perform(transaction, now)
+            # Another owner of this journal may have left something; and a wish for work that got lost, by a fault
+            # in here, must not be lost for ever.
+            self._dispatcher.offered_everywhere()
+
     def _committed(self, batch: _Batch) -> None:
-        for wanted, claims, due_in_s in batch.claimed:
-            self._dispatcher.claimed(wanted, claims, due_in_s)
+        for wanted, claims, outlook in batch.claimed:
+            self._dispatcher.claimed(wanted, claims, outlook)
         self._dispatcher.hand_over([wanted.plugin for wanted, claims, _ in batch.claimed if claims])
         with self._condition:
             self._busy = False

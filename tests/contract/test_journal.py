@@ -219,8 +219,15 @@ def test_when_something_is_delayed_then_the_journal_says_how_long(journal, time)
     assert claim(journal) == []
     with journal.transaction() as transaction:
         assert transaction.next_due_s("p") == pytest.approx(3.0)
+        assert not transaction.is_ready("p")
     time.advance(3.0)
+    with journal.transaction() as transaction:
+        assert transaction.next_due_s("p") is None
+        assert transaction.is_ready("p")
+        assert not transaction.is_ready("q")
     assert ids(claim(journal)) == ["e1"]
+    with journal.transaction() as transaction:
+        assert not transaction.is_ready("p")
 
 
 def test_when_released_then_no_attempt_is_counted(journal):

@@ -27,7 +27,12 @@ from tests.contract.ledger import Ledger
 
 PLUGINS = {"serial": 1, "parallel": 4, "failing": 1}
 SETTINGS = DeliverySettings(
-    retry_delay_s=0.01, retry_delay_cap_s=0.05, max_attempts=50, lease_s=1.0, claim_batch=8, on_park="release"
+    retry_delay_s=0.01,
+    retry_delay_cap_s=0.05,
+    max_attempts=50,
+    lease_s=300.0,
+    claim_batch=8,
+    on_park="release",
 )
 RECIPIENTS = [Recipient(plugin) for plugin in PLUGINS]
 READY_WITHIN_S = 3.0

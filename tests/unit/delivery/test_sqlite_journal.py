@@ -1,0 +1,105 @@
+"""What is particular to the SQLite journal: its speed with a long history, its keys, its sync."""
+
+import sqlite3
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftrackd.delivery import Replay, SqliteJournal
+from ftrackd.delivery._sqlite_schema import decode_keys, encode_keys
+from ftrackd.delivery.journal import NewDelivery, NewEvent
+
+
+@pytest.fixture
+def journal(tmp_path):
+    journal = SqliteJournal(tmp_path / "journal.sqlite")
+    yield journal
+    journal.close()
+
+
+def everything_once(journal):
+    """Use every statement that runs while events flow."""
+    with journal.transaction() as transaction:
+        for number in range(6):
+            deliveries = [NewDelivery("p", (f"k{number}",)), NewDelivery("q", ("k",), 5.0, "coalesce")]
+            transaction.append(NewEvent(f"e{number}", "ftrack.update", b"{}"), deliveries)
+        closed, retried, parked, released = transaction.claim("p", "one", 4, 4, 30.0)
+        transaction.close(closed.delivery_id, closed.token)
+        transaction.retry(retried.delivery_id, retried.token, 5.0, "x")
+        transaction.park(parked.delivery_id, parked.token, "x", None, False)
+        transaction.release(released.delivery_id, released.token)
+        transaction.claim("p", "one", 4, 4, 30.0)
+        transaction.claim("q", "one", 4, 4, 30.0)
+        transaction.is_ready("p")
+        transaction.next_due_s("p")
+        transaction.extend("one", 30.0)
+        transaction.reclaim(5, False)
+        transaction.prune(0.0, 0.0, 10**12, 100, 0.0)
+        transaction.remember("name", "value")
+    journal.stats()
+    journal.dead_letters()
+    journal.dead_letters("p")
+
+
+def test_when_the_history_is_long_then_no_statement_reads_it_through(journal):
+    statements = set()
+    for connection in (journal._writer, journal._reader):
+        connection.set_trace_callback(statements.add)
+    everything_once(journal)
+    for connection in (journal._writer, journal._reader):
+        connection.set_trace_callback(None)
+    explained = 0
+    for statement in statements:
+        if not statement.lstrip().upper().startswith(("SELECT", "UPDATE", "DELETE", "INSERT")):
+            continue
+        plan = [row[3] for row in journal._reader.execute(f"EXPLAIN QUERY PLAN {statement}")]
+        explained += 1
+        for step in plan:
+            reads_all = step.startswith("SCAN delivery") and "USING" not in step
+            assert not reads_all, f"{step}\n{statement}"
+    assert explained > 15
+
+
+def test_when_committed_then_it_is_synced(journal):
+    assert journal._writer.execute("PRAGMA synchronous").fetchone()[0] == 2
+    assert journal._writer.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
+def test_when_it_is_made_then_nobody_else_may_read_it(journal):
+    assert journal.path.stat().st_mode & 0o777 == 0o600
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))).map(tuple))
+def test_when_keys_are_any_text_then_they_come_back(keys):
+    assert decode_keys(encode_keys(keys)) == keys
+
+
+def test_when_events_are_pruned_then_the_file_gives_their_room_back(journal):
+    for batch in range(10):
+        with journal.transaction() as transaction:
+            for number in range(50):
+                transaction.append(NewEvent(f"e{batch}-{number}", "t", b"x" * 4000), [NewDelivery("p")])
+            for claim in transaction.claim("p", "one", 1000, 1000, 30.0):
+                transaction.close(claim.delivery_id, claim.token)
+    full = journal.stats().size_bytes
+    with journal.transaction() as transaction:
+        while transaction.prune(10.0**12, 0.0, 10**12, 100, 10.0**12).more:
+            pass
+    assert journal.stats().size_bytes < full / 10
+    assert journal.stats().events == 0
+
+
+def test_when_pruned_then_a_replay_of_it_makes_nothing(journal):
+    with journal.transaction() as transaction:
+        transaction.append(NewEvent("e", "t", b""), [NewDelivery("p")])
+        transaction.forget("p")
+        transaction.prune(10.0**12, 0.0, 10**12, 100, 10.0**12)
+        assert transaction.replay(Replay(event_id="e"), 10, dry_run=False) == []
+
+
+def test_when_a_statement_fails_then_the_transaction_leaves_nothing_open(journal):
+    with pytest.raises(Exception, match="syntax"), journal.transaction() as transaction:
+        transaction._connection.execute("SELEKT")
+    assert not journal._writer.in_transaction
+    assert isinstance(journal._writer, sqlite3.Connection)
