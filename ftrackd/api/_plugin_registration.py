@@ -74,14 +74,18 @@ def load_plugin(
     registry: PluginRegistry,
     positional_arguments: Sequence[Any] = (),
     keyword_arguments: Mapping[str, Any] | None = None,
+    loaded_modules: list[LoadedModule] | None = None,
 ) -> LoadReport:
     """Load the modules of one plugin and call ``register`` of each through *registry*; never raises.
 
-    A module registers before the next one is imported, so that a plugin's files may build on each other.
+    A module registers before the next one is imported, so that a plugin's files may build on each other. What
+    was imported is added to *loaded_modules*, to be registered with further Sessions.
     """
     report = LoadReport(source)
     with isolated_imports(source):
         for loaded in _modules(source):
+            if loaded_modules is not None:
+                loaded_modules.append(loaded)
             report.modules.append(
                 _registered(loaded, registry, positional_arguments, keyword_arguments or {})
             )

@@ -60,7 +60,7 @@ def plugins(config: ConfigOption = None, as_json: JsonOption = False) -> None:
             plugin["pid"],
             _megabytes(plugin.get("memory_bytes")),
             len(plugin["subscriptions"]),
-            plugin["reason"] or "",
+            plugin["reason"] or plugin["error"].partition("\n")[0],
         )
         for plugin in listed
     ]

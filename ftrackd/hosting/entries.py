@@ -84,9 +84,8 @@ def may_shape_sessions(source: PluginSource) -> bool:
 def _own_files(source: PluginSource) -> list[Path]:
     if not source.root.is_dir():
         return list(source.modules)
-    folders = [source.root / name for name in ("hook", "location", "resource")]
-    files = [file for folder in folders if folder.is_dir() for file in sorted(folder.rglob("*.py"))]
-    return files or list(source.modules)
+    libraries = source.root / "dependencies"
+    return [file for file in sorted(source.root.rglob("*.py")) if not file.is_relative_to(libraries)]
 
 
 def _mentions_shaping(file: Path) -> bool:

@@ -62,7 +62,11 @@ class HostedDelivery:
 
 @dataclass(frozen=True)
 class HostedOutcome:
-    """How a delivery ended. ``is_transient`` says that trying again may help, ``seconds`` how long it ran."""
+    """How a delivery ended; ``seconds`` is how long it ran.
+
+    ``is_transient`` says that the cause lies outside: a connection, a busy server, a plugin between two
+    processes. A process that died during the delivery is not called that, since the event may be the reason.
+    """
 
     delivery_id: str
     token: int

@@ -126,7 +126,6 @@ class Relay:
                 token=flight.delivery.token,
                 status=status,
                 error=text,
-                is_transient=not is_culprit,
                 error_id=error_id,
                 seconds=now - flight.began_at if flight.began_at is not None else 0.0,
             ),

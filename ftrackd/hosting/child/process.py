@@ -23,7 +23,7 @@ from ftrackd.api import _json, alias
 from ftrackd.api._plugin_loading import SourceLoader, forget_modules, install_source_finder
 from ftrackd.hosting import trust
 from ftrackd.hosting.child.output import LineBudget, LineStream, LinkLogHandler
-from ftrackd.hosting.child.runtime import GuestModules, PluginRuntime, waiting_threads
+from ftrackd.hosting.child.runtime import ImportedModules, PluginRuntime, waiting_threads
 from ftrackd.hosting.child.specification import PluginSpecification, ProcessSpecification, decode_plugins
 from ftrackd.hosting.link import Frame, Link
 
@@ -67,7 +67,7 @@ class PluginProcess:
         self._is_forked = is_forked
         self._control: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         self._runtimes: dict[str, PluginRuntime] = {}
-        self._guest_modules = GuestModules()
+        self._imported = ImportedModules()
         self._budget = LineBudget(1000)
         self._reported_files: dict[str, str] = {}
         self._guest_paths: tuple[str, ...] = ()
@@ -110,7 +110,7 @@ class PluginProcess:
             self._prepare(specification)
         self._prepare_imports(specification)
         for plugin in specification.plugins:
-            runtime = PluginRuntime(plugin, specification, self._bootstrap, self._link, self._guest_modules)
+            runtime = PluginRuntime(plugin, specification, self._bootstrap, self._link, self._imported)
             self._runtimes[runtime.name] = runtime
         reports = []
         for runtime in self._runtimes.values():
@@ -172,11 +172,12 @@ class PluginProcess:
             if (
                 name in values["changed"]
                 and name not in self._runtimes
-                and self._guest_modules.refresh(guest.source)
+                and self._imported.refresh(guest.source)
             ):
                 changed.append(name)
         for runtime in self._runtimes.values():
             runtime.change_guests(guests, changed)
+        self._imported.keep_only({*self._runtimes, *(guest.source.name for guest in guests)})
         self._link.send("configured")
 
     def _finish(self, seconds: float) -> None:

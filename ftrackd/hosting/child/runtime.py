@@ -6,9 +6,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from ftrackd.api._plugin_discovery import PluginSource
@@ -24,6 +22,7 @@ from ftrackd.api._plugin_registry import PluginRegistry
 from ftrackd.api.event import codec
 from ftrackd.api.event.base import Event
 from ftrackd.hosting.child import failures
+from ftrackd.hosting.child.delivery import DeliveryFacts, current_delivery
 from ftrackd.hosting.child.event_hub import acting_as_guest
 from ftrackd.hosting.child.lanes import Lane, Turnstile
 from ftrackd.hosting.child.output import current_plugin
@@ -34,24 +33,24 @@ from ftrackd.hosting.link import Frame, Link
 _LAUNCH_TOPIC: Final = "ftrack.action.launch"
 _logger = logging.getLogger("ftrackd.hosting.plugin")
 
-current_delivery: ContextVar[DeliveryFacts | None] = ContextVar("current_delivery", default=None)
 
-
-@dataclass(frozen=True)
-class DeliveryFacts:
-    """What a callback may want to know about the delivery it runs for: ``token`` grows with every attempt."""
-
-    id: str
-    token: int
-    attempt: int
-    is_replayed: bool
-
-
-class GuestModules:
-    """The modules of session plugins in this process, imported once and registered with each Session."""
+class ImportedModules:
+    """The modules of plugins in this process, imported once and registered with each Session."""
 
     def __init__(self) -> None:
         self._modules: dict[str, list[LoadedModule]] = {}
+
+    def find(self, name: str) -> list[LoadedModule] | None:
+        """Return the modules of a plugin that was imported, ``None`` for another one."""
+        return self._modules.get(name)
+
+    def adopt(self, name: str, modules: list[LoadedModule]) -> None:
+        """Keep modules that were imported elsewhere."""
+        self._modules[name] = modules
+
+    def keep_only(self, names: Collection[str]) -> None:
+        """Drop the modules of plugins that are gone: should one come back, it is imported anew."""
+        self._modules = {name: modules for name, modules in self._modules.items() if name in names}
 
     def of(self, source: PluginSource) -> list[LoadedModule]:
         """Return the modules of *source*, importing them the first time."""
@@ -68,10 +67,6 @@ class GuestModules:
         self._modules[source.name] = modules
         return True
 
-    def forget(self, name: str) -> None:
-        """Drop the modules of a session plugin that is gone."""
-        self._modules.pop(name, None)
-
 
 class PluginRuntime:
     """Runs one plugin: starts its Session and its lanes, and hands it what arrives."""
@@ -82,7 +77,7 @@ class PluginRuntime:
         process: ProcessSpecification,
         bootstrap: Mapping[str, Any],
         link: Link,
-        guest_modules: GuestModules,
+        imported: ImportedModules,
     ) -> None:
         self.plugin = plugin
         self.name = plugin.source.name
@@ -92,7 +87,7 @@ class PluginRuntime:
         self._process = process
         self._bootstrap = bootstrap
         self._link = link
-        self._guest_modules = guest_modules
+        self._imported = imported
         self._guests = tuple(guest for guest in process.guests if guest.source.name != self.name)
         self._guest_registries: dict[str, PluginRegistry] = {}
         self._registry = PluginRegistry()
@@ -176,11 +171,19 @@ class PluginRuntime:
     def _load(self, session: HostedSession, arguments: Mapping[str, Any]) -> None:
         for guest in self._guests:
             self._add_guest(session, guest)
-        self.report = load_plugin(self.plugin.source, self._registry, (session,), arguments)
+        source = self.plugin.source
+        imported = self._imported.find(self.name)
+        if imported is not None:
+            # Another Session of this process has it as a guest: a second copy of its classes would not do.
+            self.report = register_modules(source, imported, self._registry, (session,), arguments)
+            return
+        modules: list[LoadedModule] = []
+        self.report = load_plugin(source, self._registry, (session,), arguments, modules)
+        self._imported.adopt(self.name, modules)
 
     def _add_guest(self, session: HostedSession, guest: PluginSpecification) -> None:
         registry = PluginRegistry()
-        modules = self._guest_modules.of(guest.source)
+        modules = self._imported.of(guest.source)
         with acting_as_guest(guest.source.name):
             report = register_modules(guest.source, modules, registry, (session,), guest.arguments)
         self._guest_registries[guest.source.name] = registry

@@ -7,6 +7,7 @@ from typing import Any
 
 from ftrackd.api.event.hub import EventHub
 from ftrackd.api.session import Session
+from ftrackd.hosting.child.delivery import DeliveryFacts, current_delivery
 from ftrackd.hosting.child.event_hub import HostedEventHub, acting_as_library
 from ftrackd.hosting.link import Link
 
@@ -46,6 +47,11 @@ class HostedSession(Session):
         )
         self.identity_map_limit = identity_map_limit
         self.unit_of_work_per_thread = True
+
+    @property
+    def delivery(self) -> DeliveryFacts | None:
+        """The delivery that the current callback runs for; ``None`` outside of one."""
+        return current_delivery.get()
 
     def _fetch_server_information(self) -> Any:
         return dict(self._bootstrap["server_information"])

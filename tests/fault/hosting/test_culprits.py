@@ -17,6 +17,7 @@ import structlog
 from integration.hosting.recording import RunningHost, running_host
 from structlog.testing import capture_logs
 
+from ftrackd.hosting import supervision
 from ftrackd.settings import PluginSettings
 
 NEIGHBOUR = """
@@ -105,7 +106,7 @@ def test_when_callbacks_end_their_process_then_the_deliveries_died_and_the_plugi
             outcome = running.run(name)
             assert outcome.status == "died"
             assert reason in outcome.error
-            assert outcome.is_transient, "it may be tried again; how often is for the delivery to say"
+            assert not outcome.is_transient, "the event may be the reason"
             if reason in ("SIGSEGV", "SIGABRT"):
                 assert "in handle" in outcome.error
             running.listener.wait_for(
@@ -211,7 +212,10 @@ def test_when_memory_grows_over_the_limit_then_the_process_is_replaced_between_d
         assert running.status("culprit").counters["memory_replacements"] >= 1
 
 
-def test_when_a_plugin_floods_its_log_then_it_is_limited_and_counted(tmp_path: Path) -> None:
+def test_when_a_plugin_floods_its_log_then_it_is_limited_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "HEARTBEAT_S", 0.5)
     write(
         tmp_path,
         "culprit",
@@ -387,6 +391,28 @@ def test_when_a_plugin_returns_far_too_much_then_the_delivery_fails_with_the_siz
         outcome = running.run("culprit")
         assert outcome.status == "raised"
         assert "limit" in outcome.error
+        assert running.run("culprit", "test.well").status == "returned"
+
+
+def test_when_a_thread_keeps_the_interpreter_then_the_process_is_seen_and_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No delivery runs, so no time limit applies: the missing heartbeat tells."""
+    monkeypatch.setattr(supervision, "HEARTBEAT_S", 0.2)
+    monkeypatch.setattr(supervision, "_SILENCE_S", 0.6)
+    write(
+        tmp_path,
+        "culprit",
+        "threading.Timer(0.3, lambda: ctypes.PyDLL(None).sleep(1000)).start()",
+    )
+    limits = PluginSettings(hard_limit_s=1.0)
+    with running_host(tmp_path, plugins={"culprit": limits}) as running:
+        running.wait_ready("culprit")
+        pid = running.status("culprit").pid
+        assert running.run("culprit").status == "returned"
+        running.wait_status("culprit", lambda status: not status.is_responsive)
+        running.wait_status("culprit", lambda status: status.state == "running" and status.pid != pid)
+        assert any("did not answer" in reason for _, reason in running.listener.gone)
         assert running.run("culprit", "test.well").status == "returned"
 
 

@@ -214,3 +214,59 @@ def test_when_a_plugin_is_unknown_then_the_error_names_those_that_exist(tmp_path
     write(tmp_path, "listener.py", LISTENER)
     with running_host(tmp_path) as running, pytest.raises(UnknownPluginError, match="listener"):
         running.host.reload("lisener")
+
+
+def test_when_a_callback_asks_then_it_learns_which_attempt_it_runs_for(tmp_path: Path) -> None:
+    import json
+
+    from ftrackd.hosting import HostedDelivery
+
+    write(
+        tmp_path,
+        "asking.py",
+        """
+        import dataclasses
+        def register(session):
+            assert session.delivery is None
+            def answer(event):
+                return dataclasses.asdict(session.delivery)
+            session.event_hub.subscribe("topic=test.event", answer)
+        """,
+    )
+    with running_host(tmp_path) as running:
+        running.wait_ready("asking")
+        raw = json.dumps({"topic": "test.event", "id": "e1", "source": {"id": "asker"}}).encode()
+        running.host.deliver("asking", HostedDelivery("d7", 42, "event", raw, is_replayed=True, attempt=3))
+        assert running.listener.wait_for(running.replies) == [
+            {"id": "d7", "token": 42, "attempt": 3, "is_replayed": True}
+        ]
+
+
+def test_when_an_interactive_event_is_too_old_then_it_is_dropped(tmp_path: Path) -> None:
+    import time
+
+    from ftrackd.hosting import HostedDelivery
+
+    write(tmp_path, "listener.py", LISTENER)
+    with running_host(tmp_path) as running:
+        running.wait_ready("listener")
+        raw = b'{"topic":"test.event","id":"e1","data":{"number":1},"source":{"id":"asker"}}'
+        running.host.deliver(
+            "listener", HostedDelivery("d1", 1, "interactive", raw, expires_at=time.time() - 1)
+        )
+        outcome = running.listener.wait_for(lambda: running.listener.outcome("d1"))
+        assert "expired" in outcome.error
+        assert running.publish_data("test.handled") == []
+
+
+def test_when_an_event_is_no_json_then_only_its_delivery_fails(tmp_path: Path) -> None:
+    from ftrackd.hosting import HostedDelivery
+
+    write(tmp_path, "listener.py", LISTENER)
+    with running_host(tmp_path) as running:
+        running.wait_ready("listener")
+        for number, raw in enumerate((b"{", b"[]", b"\xff", b'{"id": "no topic"}', b"")):
+            running.host.deliver("listener", HostedDelivery(f"bad{number}", number, "event", raw))
+            outcome = running.listener.wait_for(lambda: running.listener.outcome(f"bad{number}"))
+            assert outcome.status == "raised"
+        assert running.run("listener").status == "returned"

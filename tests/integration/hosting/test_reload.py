@@ -262,7 +262,7 @@ def test_when_a_plugin_is_saved_two_hundred_times_then_every_event_is_handled_on
                 write(helper, f"VALUE = {number}\n")
                 write(plugin, text.format(version=number))
             pids.add(running.status("plugin").pid)
-            time.sleep(0.02 if number % 10 else 0.3)
+            time.sleep(0.01 if number % 10 else 0.25)
         write(plugin, text.format(version="last"))
         saved = time.monotonic()
         is_saving.clear()

@@ -203,3 +203,33 @@ def test_when_two_location_plugins_have_helpers_of_one_name_then_each_gets_its_o
     with running_host(tmp_path) as running:
         running.wait_ready("reader", f"{order.index('a')}-recipe-a", f"{order.index('b')}-recipe-b")
         assert answer(running, "reader") == {"a": "/mnt/a", "b": "/mnt/b"}
+
+
+def test_when_a_session_plugin_shares_a_process_then_its_classes_exist_once(tmp_path: Path) -> None:
+    from ftrackd.settings import GroupSettings
+
+    for name in ("aa_location", "zz_location"):
+        write(
+            tmp_path / f"{name}.py",
+            f"""
+            class Marker: pass
+            SESSIONS = []
+            def register(session):
+                SESSIONS.append(session)
+                def configure(event):
+                    event["data"].setdefault("markers", []).append(Marker)
+                session.event_hub.subscribe("topic=ftrack.api.session.configure-location", configure)
+                def answer(event):
+                    import sys
+                    same = sys.modules["ftrackd_plugins.{name}"].Marker is Marker
+                    return {{"same": same, "sessions": len(SESSIONS)}}
+                session.event_hub.subscribe("topic=test.event", answer)
+            """,
+        )
+    write(tmp_path / "reader.py", READER)
+    groups = [GroupSettings(name="all", plugins=["aa_location", "reader", "zz_location"])]
+    with running_host(tmp_path, groups=groups) as running:
+        running.wait_ready("aa_location", "reader", "zz_location")
+        assert len({running.status(name).pid for name in groups[0].plugins}) == 1
+        for name in ("aa_location", "zz_location"):
+            assert answer(running, name) == {"same": True, "sessions": 3}
