@@ -194,9 +194,7 @@ class Faults:
             connection.send("0::")
 
     def _freeze_sockets(self, connections: list[Connection], seconds: float | None = None) -> None:
-        """Neither read nor write, for *seconds* or until they are thawed; what is sent meanwhile arrives
-        later.
-        """
+        """Neither read nor write, for *seconds* or until they are thawed; what is sent arrives later."""
         if seconds is not None and (not isinstance(seconds, (int, float)) or seconds < 0):
             raise FaultError("freeze_sockets takes a number of seconds.")
         for connection in connections:

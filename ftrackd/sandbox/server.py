@@ -88,15 +88,14 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Leave signals to the event loop: uvicorn would raise them again at the end and spoil the exit
-        code.
-        """
+        """Leave signals to the event loop: uvicorn would raise them again and spoil the exit code."""
         yield
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket on *host* and *port*, 0 for any free one; raise :class:`OSError` when it is
-    taken.
+    """Return a listening socket on *host* and *port*, 0 for any free one.
+
+    Raise :class:`OSError` when the port is taken.
     """
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -39,6 +39,10 @@ class Socket(Protocol):
     def abort(self, unfinished: bytes = b"") -> None:
         """Cut the connection without a goodbye, after the *unfinished* bytes of a frame."""
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the peer has closed the connection, as far as the system knows."""
+
 
 @dataclass(eq=False)
 class Connection:
@@ -79,6 +83,7 @@ class Connection:
 
     def thaw(self) -> None:
         """Go on after :meth:`freeze`."""
+        self.last_heard_at = asyncio.get_running_loop().time()
         self.thawed.set()
 
 
@@ -200,6 +205,9 @@ class HubServer:
         while True:
             connection.send(packet.HEARTBEAT_FRAME)
             await asyncio.sleep(self._heartbeat_interval_s)
+            if connection.socket.is_gone:
+                # Nobody reads from a frozen socket, so nobody else would notice.
+                return
             if connection.thawed.is_set() and self._now() - connection.last_heard_at > HEARTBEAT_TIMEOUT_S:
                 _logger.warning("Connection %s was silent for too long and is cut.", connection.identifier)
                 connection.cut()
@@ -254,7 +262,7 @@ class HubServer:
 
     def publish_from_thread(self, event: dict[str, Any]) -> None:
         """Deliver *event* from any thread; it is encoded on the calling one."""
-        if self._loop is None:
+        if self._loop is None or self._loop.is_closed():
             return
         frame = packet.event_frame(event)
         self._loop.call_soon_threadsafe(self._publish_encoded, event, frame)

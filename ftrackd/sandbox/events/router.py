@@ -20,16 +20,12 @@ _parse = lru_cache(maxsize=4096)(expression.parse)
 
 
 class SubscriptionError(ValueError):
-    """A subscription, its subscriber or an event's target cannot be used; the text goes into the
-    acknowledgement.
-    """
+    """A subscription, its subscriber or an event's target cannot be used; clients are told the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One subscriber of one connection: its metadata, against which targets match, and its parsed
-    expression.
-    """
+    """One subscriber of one connection: the metadata that targets match, and its expression."""
 
     connection: str
     subscriber: Mapping[str, Any]

@@ -17,6 +17,11 @@ class AsgiSocket:
         self._receive = receive
         self._send = send
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the peer has closed the connection, as far as the system knows."""
+        return self._transport is not None and self._transport.is_closing()
+
     async def accept(self) -> None:
         """Complete the WebSocket handshake."""
         await self._receive()

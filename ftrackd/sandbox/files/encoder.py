@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from ftrackd.sandbox.auth import Actor
+from ftrackd.sandbox.errors import SandboxError
 from ftrackd.sandbox.files import picture
 from ftrackd.sandbox.files.names import media_type
 
@@ -134,26 +135,37 @@ def _problem(kind: str, file_type: str, has_bytes: bool) -> str | None:
     return None
 
 
+class EncodingError(SandboxError):
+    """The media cannot be encoded; the job's data say why."""
+
+
 def run(services: Services, task: EncodingTask) -> None:
     """Carry out *task* and finish its job, ``done`` or ``failed`` with the reason in its data."""
+    try:
+        try:
+            _carry_out(services, task)
+        except (SandboxError, picture.NoPictureError, OSError) as error:
+            values = {"status": "failed", "data": task.describe(str(error)), "finished_at": _now()}
+            with services.write(task.actor) as transaction:
+                transaction.update("Job", [task.job_id], values)
+    except Exception:
+        # One job is contained, such as one that was deleted meanwhile; the server goes on.
+        _logger.exception("The job %s could not be finished.", task.job_id)
+
+
+def _carry_out(services: Services, task: EncodingTask) -> None:
     with services.write(task.actor) as transaction:
         transaction.update("Job", [task.job_id], {"status": "running"})
-    problem = task.problem
-    try:
-        if problem is None:
-            encoded = _encode(services, task)
-            with services.write(task.actor) as transaction:
-                _finish(transaction, task, encoded)
-            if task.version_id is not None:
-                with services.write(task.actor) as transaction:
-                    transaction.mark_encoded("AssetVersion", [task.version_id])
-    except Exception as error:
-        _logger.warning("The encoding of %s failed.", task.component_id, exc_info=error)
-        problem = str(error)
-    if problem is not None:
+    if task.problem is not None:
+        raise EncodingError(task.problem)
+    encoded = _encode(services, task)
+    with services.write(task.actor) as transaction:
+        _finish(transaction, task, encoded)
+    if not task.keep_original:
+        services.files.remove(task.component_id)
+    if task.version_id is not None:
         with services.write(task.actor) as transaction:
-            values = {"status": "failed", "data": task.describe(problem), "finished_at": _now()}
-            transaction.update("Job", [task.job_id], values)
+            transaction.mark_encoded("AssetVersion", [task.version_id])
 
 
 def _encode(services: Services, task: EncodingTask) -> list[Encoded]:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
@@ -15,7 +15,7 @@ from ftrackd.sandbox.errors import PermissionError, ValidationError
 from ftrackd.sandbox.files import picture
 from ftrackd.sandbox.files.links import DOWNLOAD_PATH, THUMBNAIL_PATH, UPLOAD_PATH
 from ftrackd.sandbox.files.names import media_type
-from ftrackd.sandbox.files.store import COPY_BYTES, Upload
+from ftrackd.sandbox.files.store import COPY_BYTES, Upload, UploadError
 from ftrackd.sandbox.rpc.reply import FileMissingError, json_response
 
 if TYPE_CHECKING:
@@ -64,6 +64,9 @@ class FileEndpoints:
             preview = await self._services.run(self._preview, component_id, path, int(size))
         except picture.NoPictureError:
             return await self._default(request)
+        except FileNotFoundError:
+            # Removed since it was found.
+            raise _missing(component_id) from None
         content = await self._services.run(preview.read_bytes)
         kind = "image/png" if content.startswith(b"\x89PNG") else "image/jpeg"
         return Response(content, media_type=kind, headers={"cache-control": "private, max-age=60"})
@@ -101,13 +104,16 @@ class FileEndpoints:
             )
         try:
             tag = await self._receive(request, upload)
+        except ClientDisconnect as error:
+            raise UploadError("The connection ended before the upload did.") from error
         finally:
             await self._services.run(upload.discard)
         return Response(headers={"etag": f'"{tag}"'})
 
     async def _receive(self, request: Request, upload: Upload) -> str:
-        """Write the body of *request* to *upload*, in pieces worth a switch of threads; return its entity
-        tag.
+        """Write the body of *request* to *upload* and return its entity tag.
+
+        Chunks are collected into pieces that are worth a switch of threads.
         """
         pending = bytearray()
         async for chunk in request.stream():

@@ -90,8 +90,9 @@ class FileStore:
             folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, component_id: str) -> Path:
-        """Return where the bytes of *component_id* are, or would be; raise :class:`ValidationError` for no
-        id.
+        """Return where the bytes of *component_id* are, or would be.
+
+        Raise :class:`ValidationError` when it is no id.
         """
         _check(component_id)
         return self._components / component_id
@@ -163,9 +164,7 @@ class FileStore:
     # Previews
 
     def preview_path(self, component_id: str, variant: str) -> Path:
-        """Return where a picture made from *component_id*'s present bytes is kept; new bytes have another
-        place.
-        """
+        """Return where a picture made from the present bytes is kept; new bytes have another place."""
         modified = self.path(component_id).stat().st_mtime_ns
         return self._previews / f"{component_id}.{variant}.{modified}"
 

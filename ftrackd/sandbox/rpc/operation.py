@@ -46,8 +46,9 @@ def key(operation: Operation) -> list[Any]:
 
 
 def texts(operation: Operation, name: str) -> list[str]:
-    """Return the member *name*, a list of texts, empty when absent; raise :class:`ValidationError`
-    otherwise.
+    """Return the member *name*, a list of texts, empty when it is absent.
+
+    Raise :class:`ValidationError` for anything else.
     """
     value = operation.get(name)
     if value is None:
@@ -58,8 +59,9 @@ def texts(operation: Operation, name: str) -> list[str]:
 
 
 def count(operation: Operation, name: str) -> int | None:
-    """Return the member *name*, a number of things, or None; raise :class:`ValidationError` for anything
-    else.
+    """Return the member *name*, a number of things, or None.
+
+    Raise :class:`ValidationError` for anything else.
     """
     value = operation.get(name)
     if value is None:

@@ -71,9 +71,7 @@ class ErrorReply:
 
 
 def describe_error(error: Exception) -> ErrorReply:
-    """Return the answer for *error*; what is not meant for clients is logged and answered without its
-    details.
-    """
+    """Return the answer for *error*; one that is not meant for clients is logged with its traceback."""
     for kind, status in _STATUS:
         if isinstance(error, kind):
             body = {"exception": error.exception, "content": str(error), "error_code": error.error_code}

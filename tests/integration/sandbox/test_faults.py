@@ -128,6 +128,7 @@ def test_when_half_open_then_the_socket_stays_and_events_pass_it_by(server, open
         while True:
             assert not victim.receive().startswith("5:::")
     victim.socket.send("2::")
+    victim.close()
 
 
 def test_when_the_hub_restarts_then_sessions_are_forgotten(server, hub):

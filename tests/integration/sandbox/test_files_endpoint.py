@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import socket
 import time
 
 import pytest
@@ -107,6 +108,19 @@ def test_when_upload_differs_from_its_announcement_then_rejected(server, compone
     assert status == 400
     assert json.loads(body)["exception"] == "UploadError"
     assert download(server, component)[2] == b"before"
+
+
+def test_when_connection_breaks_during_an_upload_then_the_earlier_bytes_stay(server, component):
+    upload(server, component, b"before")
+    metadata = upload_metadata(server, component, b"x" * 1000)
+    host, _, path = metadata["url"].partition("//")[2].partition("/")
+    with socket.create_connection(tuple(host.split(":")), timeout=5) as connection:
+        head = f"PUT /{path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000\r\n\r\n"
+        connection.sendall(head.encode() + b"x" * 500)
+    assert download(server, component)[2] == b"before"
+    upload(server, component, b"after")
+    assert download(server, component)[2] == b"after"
+    assert "failed inside" not in server.log
 
 
 def test_when_upload_address_is_forged_or_missing_then_refused(server, component):
