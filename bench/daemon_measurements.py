@@ -208,7 +208,7 @@ class Daemon:
         self._begun = time.perf_counter()
         self._process = subprocess.Popen(
             [str(Path(sys.executable).parent / "ftrackd"), "run", "--plugins", str(self.plugins)],
-            env=environment,
+            env=variables,
         )
 
     def live(self) -> float:
@@ -300,7 +300,7 @@ def _latency_of_wait_loop(python: str) -> dict[str, float]:
     with SandboxProcess(seed="minimal") as sandbox, _hub(sandbox) as hub:
         listener = subprocess.Popen(
             [python, str(HERE / "measure" / "wait_loop.py")],
-            env={**os.environ, **sandbox.environment},
+            env={**environment(), **sandbox.environment},
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -364,10 +364,13 @@ def _stream(pythons: dict[str, str]) -> Values:
         return {"ours": {"stream_begin": sizes[0], "stream_end": sizes[-1]}}
 
 
+def _start(plugins: dict[str, str]) -> float:
+    with _daemon(plugins) as (daemon, _, _):
+        return daemon.live()
+
+
 def _starting(pythons: dict[str, str]) -> Values:
-    values = {}
-    with _daemon({"plugin": EMPTY_PLUGIN}) as (daemon, _, _):
-        values["start_1"] = daemon.live()
+    values = {"start_1": statistics.median(_start({"plugin": EMPTY_PLUGIN}) for _ in range(5))}
     plugins = {f"plugin_{number:02d}": EMPTY_PLUGIN for number in range(30)}
     with _daemon(plugins) as (daemon, _, _):
         values["start_30"] = daemon.live()
