@@ -19,17 +19,25 @@ from ftrackd.api import exception
 class ServerRequestError(exception.NetworkError, requests.exceptions.RequestException):
     """A request could not be made or its answer could not be read.
 
-    `sent` is False only when it is certain that the server never saw the request (refused connection,
-    unknown host). `request` and `response` are those of requests, when there are any.
+    `passing` is False when trying again cannot help, such as for a URL that is none or a certificate that
+    is not trusted. `sent` is False only when it is certain that the server never saw the request (refused
+    connection, unknown host). `request` and `response` are those of requests, when there are any.
     """
 
     def __init__(
-        self, message: str | None = None, *, request: Any = None, response: Any = None, sent: bool = True
+        self,
+        message: str | None = None,
+        *,
+        request: Any = None,
+        response: Any = None,
+        sent: bool = True,
+        passing: bool = True,
     ) -> None:
         exception.Error.__init__(self, message)
         self.request = request
         self.response = response
         self.sent = sent
+        self.passing = passing
 
 
 class ServerConnectionError(ServerRequestError, requests.exceptions.ConnectionError):
@@ -49,7 +57,11 @@ def translate(error: requests.exceptions.RequestException, url: str) -> ServerRe
         error_class = ServerConnectionError
     message = f"No answer from {url}: {_plain_reason(error)}"
     return error_class(
-        message, request=error.request, response=error.response, sent=not _failed_to_connect(error)
+        message,
+        request=error.request,
+        response=error.response,
+        sent=not _failed_to_connect(error),
+        passing=not isinstance(error, ValueError) and "CERTIFICATE_VERIFY_FAILED" not in str(error),
     )
 
 

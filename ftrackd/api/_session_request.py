@@ -14,7 +14,6 @@ from ftrackd.api._session_state import SessionState
 if TYPE_CHECKING:
     import requests
 
-    from ftrackd.api._network_error import ServerRequestError
     from ftrackd.api.entity.base import Entity
 
 #: Requests that change nothing and may therefore be sent again whatever happened to the first one.
@@ -62,13 +61,10 @@ class RequestMethods(SessionState):
             try:
                 response = self._post(url, body)
             except exception.NetworkError as error:
-                if (
-                    last
-                    or not (repeatable or _was_never_sent(error))
-                    or not self._wait_before(attempt, error)
-                ):
+                if last or not _may_repeat(error, repeatable) or not self._wait_before(attempt, error):
                     raise
                 continue
+            _refuse_redirection(response)
             status = response.status_code
             temporary = (repeatable and status in _TEMPORARY_STATUSES) or status == _TOO_MANY_REQUESTS
             if temporary and not last and self._wait_before(attempt, f"status {status}"):
@@ -197,6 +193,19 @@ def _is_untagged(requests_made: list[Any]) -> bool:
     return all(_action(request) in _UNTAGGED_ACTIONS for request in requests_made)
 
 
-def _was_never_sent(error: exception.NetworkError) -> bool:
-    request_error: ServerRequestError | Any = error
-    return not getattr(request_error, "sent", True)
+def _may_repeat(error: exception.NetworkError, repeatable: bool) -> bool:
+    """Return whether the request that ended with `error` may be sent again, and it makes sense."""
+    passing = getattr(error, "passing", True)
+    never_sent = not getattr(error, "sent", True)
+    return passing and (repeatable or never_sent)
+
+
+def _refuse_redirection(response: Any) -> None:
+    """Raise a ServerError when the request was redirected and, as HTTP has it, lost what it carried."""
+    if response.history and response.request.method != "POST":
+        target = response.history[0].headers.get("location", response.url)
+        raise exception.ServerError(
+            f"The server redirects requests to {target}; set the server URL to where that is.",
+            content=response.text,
+            status=response.history[0].status_code,
+        )

@@ -142,6 +142,25 @@ def test_when_nobody_listens_then_the_error_is_ours_and_that_of_requests(session
     assert isinstance(caught.value.__cause__, requests.ConnectionError)
 
 
+@pytest.mark.parametrize("url", ["studio.example", "gopher://studio.example", "http://"])
+def test_when_the_url_is_none_then_nothing_is_repeated(session: Session, url: str) -> None:
+    session._server_url = url
+    started = time.monotonic()
+    with pytest.raises(exception.ServerRequestError, match=r"studio\.example|http") as caught:
+        session.query("Task").first()
+    assert caught.value.passing is False
+    assert time.monotonic() - started < 0.2
+    assert isinstance(caught.value, requests.RequestException)
+
+
+def test_when_the_server_redirects_then_the_error_says_where(session: Session, server: CannedServer) -> None:
+    """A redirected POST becomes a GET without its body, as with http:// for https://."""
+    server.script = [Raw(301, b"moved", location=f"{server.url}/elsewhere")]
+    with pytest.raises(exception.ServerError, match=r"redirects requests to http.*/elsewhere") as caught:
+        session.query("Task").first()
+    assert caught.value.status == 301
+
+
 def test_when_a_change_never_left_then_it_is_repeated_until_the_server_is_back(
     session: Session, server: CannedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
