@@ -59,9 +59,6 @@ def delete(transaction: Transaction, kind: EntityType, key: Sequence[Any], row: 
     for level in doomed:
         for found in level.rows:
             concrete = transaction.rows.concrete_type(level.kind, found)
-            if level.kind.root == "Context":
-                # Levels come from above, so the way of the parent is known already.
-                transaction.rows.remember_context(concrete, found["id"], found["parent_id"])
             transaction.record("remove", concrete, found, _old_values(concrete, found))
     _announce_cleared(transaction, doomed)
     _delete_loose(transaction, doomed)
@@ -101,10 +98,40 @@ def _collect(transaction: Transaction, kind: EntityType, row: Row) -> Iterator[_
             yield level
         if keys == ["id"]:
             ids = [found["id"] for found in fresh]
-            for child, column in _dependants(name):
+            for child, column in _present_dependants(transaction.connection, name, ids):
                 rows = _select(transaction.connection, child, column, ids)
-                if rows:
-                    waiting.append(_Level(_root_of(transaction, child), rows))
+                waiting.append(_Level(_root_of(transaction, child), rows))
+
+
+def _present_dependants(
+    connection: sa.Connection, name: str, ids: Sequence[Any]
+) -> Sequence[tuple[str, str]]:
+    """Those dependants of rows of table *name* that exist: one question instead of one for each table."""
+    dependants = _dependants(name)
+    if not dependants:
+        return ()
+    found: set[int] = set()
+    for start in range(0, len(ids), _CHUNK):
+        answer = connection.execute(_question(name), {"ids": ids[start : start + _CHUNK]})
+        found.update(answer.scalars())
+    return [dependants[number] for number in sorted(found)]
+
+
+@cache
+def _question(name: str) -> sa.CompoundSelect[Any]:
+    """The numbers of the dependants that have rows."""
+    return sa.union_all(
+        *(
+            sa.select(sa.literal_column(str(number))).where(
+                sa.exists(
+                    sa.select(sa.literal_column("1")).where(
+                        table(child).c[column].in_(sa.bindparam("ids", expanding=True))
+                    )
+                )
+            )
+            for number, (child, column) in enumerate(_dependants(name))
+        )
+    )
 
 
 def _select(connection: sa.Connection, name: str, column: str, ids: Sequence[Any]) -> list[Row]:

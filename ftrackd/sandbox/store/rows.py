@@ -124,6 +124,9 @@ class Rows:
         while current is not None and len(way) < _LONGEST_WAY:
             kind, found = current
             if kind.root == "Context":
+                if found["id"] not in self._context_ways:
+                    # Siblings share the way of their parent: most rows need no reading.
+                    self.remember_context(kind, found["id"], found["parent_id"])
                 # Items are copied: payloads belong to whoever gets them.
                 way.extend(dict(item) for item in self.context_way(found["id"]))
                 break
@@ -167,13 +170,7 @@ class Rows:
         return way[-1]["entityId"] if way and way[-1]["entityType"] == "show" else None
 
     def _read_context_way(self, context_id: str) -> list[dict[str, Any]]:
-        above, context = table("lineage"), table("context")
-        rows = self.connection.execute(
-            sa.select(context.c.id, context.c.context_type, context.c.object_type_id, context.c.parent_id)
-            .join(above, context.c.id == above.c.ancestor_id)
-            .where(above.c.context_id == context_id)
-            .order_by(above.c.depth)
-        )
+        rows = self.connection.execute(_select_way(), {"sought": context_id})
         root = self.schema["Context"]
         way = []
         for row in rows:
@@ -216,6 +213,17 @@ def _select_by_key(entity_type: EntityType) -> sa.Select[Any]:
     ]
     clause = entity_type.clause(source)
     return sa.select(source).where(*conditions, *([] if clause is None else [clause]))
+
+
+@cache
+def _select_way() -> sa.Select[Any]:
+    above, context = table("lineage"), table("context")
+    return (
+        sa.select(context.c.id, context.c.context_type, context.c.object_type_id, context.c.parent_id)
+        .join(above, context.c.id == above.c.ancestor_id)
+        .where(above.c.context_id == sa.bindparam("sought"))
+        .order_by(above.c.depth)
+    )
 
 
 @cache
