@@ -89,6 +89,8 @@ class Transfer:
         """
         before = self._done
         yield
+        if self._on_progress is None:
+            return
         size = _get_size(component)
         if self._done == before:
             self._done += size

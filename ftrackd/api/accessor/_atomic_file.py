@@ -146,41 +146,74 @@ def _open_partial(path: str) -> tuple[str, int]:
     optional = ("O_CLOEXEC", "O_BINARY", "O_NOFOLLOW")
     flags = os.O_RDWR | os.O_CREAT | sum(getattr(os, name, 0) for name in optional)
     shared, unique = _partial_paths(path)
-    descriptor = os.open(shared, flags, 0o666)
-    if _lock(descriptor, shared):
-        os.ftruncate(descriptor, 0)
+    descriptor = _take_shared(shared, flags)
+    if descriptor is not None:
         return shared, descriptor
-    os.close(descriptor)
     return unique, os.open(unique, flags | os.O_EXCL, 0o666)
 
 
-def _lock(descriptor: int, path: str) -> bool:
-    """Return whether this writer now owns *path*; not when another has it or locks are not supported."""
+def _take_shared(path: str, flags: int) -> int | None:
+    """Return the descriptor of the file at *path*, emptied, or None when it is somebody else's."""
     if sys.platform == "win32":
         # No advisory locks of this kind: every attempt gets its own name.
+        return None
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.ELOOP):
+            return None
+        raise
+    try:
+        if _lock(descriptor, path):
+            os.ftruncate(descriptor, 0)
+            return descriptor
+    except OSError:
+        # A file system without locks, where nobody can use this name.
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+    os.close(descriptor)
+    return None
+
+
+def _lock(descriptor: int, path: str) -> bool:
+    """Return whether this writer now owns *path*; raises ``OSError`` where there are no locks."""
+    if sys.platform == "win32":
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        named = os.stat(path)
-    except OSError:
+    except BlockingIOError:
         return False
-    # Between opening and locking, the writer before may have renamed the file to its final name.
     opened = os.fstat(descriptor)
-    return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
+    try:
+        named = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    # Between opening and locking, the writer before may have renamed the file to its final name. And what
+    # another user left, or keeps open under another name, must not become a file of ours.
+    is_same = (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
+    return is_same and opened.st_uid == os.geteuid() and opened.st_nlink == 1
 
 
 def remove_abandoned_partials(folder: str) -> bool:
     """Remove what dead writers left in *folder*; return whether anything was removed."""
     removed = False
     for name in os.listdir(folder):
-        if not is_partial(name):
-            continue
-        path = os.path.join(folder, name)
-        descriptor = os.open(path, os.O_RDWR)
-        try:
-            if _lock(descriptor, path):
-                os.unlink(path)
-                removed = True
-        finally:
-            os.close(descriptor)
+        if is_partial(name) and _remove_if_abandoned(os.path.join(folder, name)):
+            removed = True
     return removed
+
+
+def _remove_if_abandoned(path: str) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        if not _lock(descriptor, path):
+            return False
+        os.unlink(path)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

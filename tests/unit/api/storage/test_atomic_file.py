@@ -1,5 +1,6 @@
 """Whatever is written in whatever order, the published file is what an ordinary one would be."""
 
+import errno
 import os
 import pathlib
 import tempfile
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ftrackd.api.accessor import _atomic_file
-from ftrackd.api.accessor._atomic_file import AtomicFile
+from ftrackd.api.accessor._atomic_file import PARTIAL_SUFFIX, AtomicFile
 from ftrackd.api.data import File
 
 #: Small chunks, so that few operations meet every edge.
@@ -63,3 +64,54 @@ def test_when_zeros_are_written_over_data_then_zeros_are_there(small_chunks, tmp
         data.seek(0)
         data.write(bytes(CHUNK))
     assert (tmp_path / "file").read_bytes() == bytes(CHUNK)
+
+
+def partial_of(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(f".{path.name}{PARTIAL_SUFFIX}")
+
+
+def test_when_a_link_is_planted_then_it_is_not_followed(tmp_path) -> None:
+    (tmp_path / "victim").write_bytes(b"secret")
+    partial_of(tmp_path / "file").symlink_to(tmp_path / "victim")
+    with AtomicFile(str(tmp_path / "file")) as data:
+        data.write(b"x")
+    assert (tmp_path / "victim").read_bytes() == b"secret"
+    assert (tmp_path / "file").read_bytes() == b"x"
+    assert not (tmp_path / "file").is_symlink()
+
+
+def test_when_the_partial_has_another_name_too_then_it_is_not_used(tmp_path) -> None:
+    """Who kept a second link could change the published file afterwards."""
+    partial = partial_of(tmp_path / "file")
+    partial.write_bytes(b"")
+    os.link(partial, tmp_path / "kept")
+    with AtomicFile(str(tmp_path / "file")) as data:
+        data.write(b"x")
+    assert (tmp_path / "kept").read_bytes() == b""
+    assert not os.path.samefile(tmp_path / "file", tmp_path / "kept")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave a file of somebody else")
+def test_when_another_user_left_a_partial_then_the_file_is_ours(tmp_path) -> None:
+    partial = partial_of(tmp_path / "file")
+    partial.write_bytes(b"theirs")
+    os.chown(partial, 12345, 12345)
+    with AtomicFile(str(tmp_path / "file")) as data:
+        data.write(b"x")
+    assert (tmp_path / "file").stat().st_uid == 0
+    assert partial.read_bytes() == b"theirs"
+
+
+def test_when_there_are_no_locks_then_every_attempt_has_its_own_name(tmp_path, monkeypatch) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(_atomic_file.fcntl, "flock", refuse)
+    first, second = AtomicFile(str(tmp_path / "file")), AtomicFile(str(tmp_path / "file"))
+    first.write(b"first")
+    second.write(b"second")
+    second.close()
+    first.close()
+    assert (tmp_path / "file").read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["file"]
+    assert not _atomic_file.remove_abandoned_partials(str(tmp_path))
