@@ -30,7 +30,7 @@ def _base_class() -> type[Entity]:
 
 
 class Layout:
-    """The attributes of one entity class by the way their values are handled."""
+    """The attributes of one entity class, as one session handles their values."""
 
     def __init__(self, entity_class: type[Entity]) -> None:
         attributes = list(entity_class.attributes)
@@ -59,6 +59,7 @@ class Layout:
         self.foreign = frozenset(
             attribute.name for attribute in attributes if type(attribute) not in _STANDARD
         )
+        self._maker: Callable[[dict[str, Any]], Entity] | None = None
         self._constants: dict[str, Any] = {}
         self._functions: list[tuple[str, Callable[[Any], Any]]] = []
         for attribute in attributes:
@@ -79,6 +80,8 @@ class Layout:
 
         The row becomes the entity's own and loses what the schema does not know.
         """
+        if self._maker is not None:
+            return self._maker
         entity_class = self.entity_class
         names = self.names
         new = object.__new__
@@ -98,6 +101,7 @@ class Layout:
             entity._group = None
             return entity
 
+        self._maker = make
         return make
 
     def _make_with_care(self, session: Any, row: dict[str, Any]) -> Entity:

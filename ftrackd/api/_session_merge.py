@@ -20,12 +20,15 @@ def _is_entity(value: Any) -> bool:
 class MergeMethods(RequestMethods):
     """The identity map's rules."""
 
-    def _query(self, expression: str) -> tuple[list[Any], int | None]:
-        """Return the entities that `expression` finds, and the offset of the next page or None."""
+    def _query(self, expression: str, *, regroup: bool = True) -> tuple[list[Any], int | None]:
+        """Return the entities that `expression` finds, and the offset of the next page or None.
+
+        For `regroup` see :meth:`_absorb`.
+        """
         result = self.call([{"action": "query", "expression": expression}])[0]
         metadata = result.get("metadata") or {}
         following = (metadata.get("next") or {}).get("offset")
-        return self._absorb(result["data"]), following
+        return self._absorb(result["data"], regroup=regroup), following
 
     def _absorb(self, rows: Iterable[Any], *, regroup: bool = True) -> list[Any]:
         """Return `rows`, decoded entities and plain rows, with each entity being the one of this session.

@@ -47,16 +47,12 @@ class PopulateMethods(MergeMethods):
         # Room for one more than there can be, so that a full page does not make us ask for another one.
         offset: int | None = 0
         while offset is not None:
-            answer, offset = self._load_page(f"{expression} offset {offset} limit {len(keys) + 1}")
+            page = f"{expression} offset {offset} limit {len(keys) + 1}"
+            answer, offset = self._query(page, regroup=False)
             if not answer:
                 break
         for entity in entities:
             self._share_values(entity)
-
-    def _load_page(self, expression: str) -> tuple[list[Any], int | None]:
-        result = self.call([{"action": "query", "expression": expression}])[0]
-        following = ((result.get("metadata") or {}).get("next") or {}).get("offset")
-        return self._absorb(result["data"], regroup=False), following
 
     def _share_values(self, entity: Entity) -> None:
         """Give `entity` the values of the object in the identity map, if that is another one."""
