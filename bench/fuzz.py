@@ -21,9 +21,8 @@ def main() -> None:
     begun = time.perf_counter()
     understood = packet_fuzz.run(count, seed)
     passed = time.perf_counter() - begun
-    print(
-        f"{understood} were still understood, the others refused; {count / passed:.0f} frames/s. Nothing else happened."
-    )
+    print(f"{understood} were still understood, the others refused, and nothing else happened.")
+    print(f"{count / passed:.0f} frames/s")
 
 
 if __name__ == "__main__":
