@@ -315,8 +315,8 @@ class Writer:
         now = time.monotonic()
         if now >= self._maintenance.next_at:
             batch.reclaimed = self._maintenance.perform(transaction, now)
-            # Another owner of this journal may have left something; and a wish for work that got lost, by a fault
-            # in here, must not be lost for ever.
+            # Another owner of this journal may have left something; and a wish for work that got lost, by a
+            # fault in here, must not be lost for ever.
             self._dispatcher.offered_everywhere()
 
     def _committed(self, batch: _Batch) -> None:
