@@ -10,7 +10,6 @@ from typing import Final
 
 from ftrackd.delivery._sqlite_errors import translated, user_name
 from ftrackd.delivery._sqlite_salvage import (
-    CHECK_AT_OPEN_BYTES,
     SalvageReport,
     check_content,
     inspect_wal,
@@ -93,7 +92,7 @@ def content_size_bytes(connection: sqlite3.Connection) -> int:
     return int((pages - free) * size)
 
 
-def open_writer(path: Path) -> tuple[sqlite3.Connection, SalvageReport | None]:
+def open_writer(path: Path, check_up_to_bytes: int) -> tuple[sqlite3.Connection, SalvageReport | None]:
     """The connection that writes, to a sound journal of this version; a damaged one is set aside and
     salvaged.
 
@@ -108,16 +107,18 @@ def open_writer(path: Path) -> tuple[sqlite3.Connection, SalvageReport | None]:
             path,
         )
     try:
-        return _open_sound(path), None
+        return _open_sound(path, check_up_to_bytes), None
     except JournalCorruptError as error:
         reason = str(error)
-    return replace_damaged(path, reason)
+    return replace_damaged(path, reason, check_up_to_bytes)
 
 
-def replace_damaged(path: Path, reason: str) -> tuple[sqlite3.Connection, SalvageReport]:
+def replace_damaged(
+    path: Path, reason: str, check_up_to_bytes: int
+) -> tuple[sqlite3.Connection, SalvageReport]:
     """Set a damaged journal aside and open a new one with what could be saved."""
     report = set_aside(path, reason)
-    connection = _open_sound(path)
+    connection = _open_sound(path, check_up_to_bytes)
     try:
         return connection, salvage(report, connection)
     except BaseException:
@@ -132,14 +133,14 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _open_sound(path: Path) -> sqlite3.Connection:
+def _open_sound(path: Path, check_up_to_bytes: int) -> sqlite3.Connection:
     wal = inspect_wal(path)
     with translated(path):
         connection = connect(path)
         try:
             _prepare(connection, path)
             require_whole_wal(wal, connection, path)
-            if content_size_bytes(connection) <= CHECK_AT_OPEN_BYTES:
+            if content_size_bytes(connection) <= check_up_to_bytes:
                 check_content(connection, path)
         except BaseException:
             # Closing the last connection would write the log into the file: a damaged one is kept as it was

@@ -26,6 +26,10 @@ _DELIVERY_COLUMNS: Final = (
     "id, event_seq, plugin, state, attempts, due_at, token, keys, replayed, checksum,"
     " coalesce_key, error, error_id, settled_at, owner, lease_until"
 )
+_CHECKED_COLUMNS: Final = {
+    "delivery": "id, event_seq, plugin, state, attempts, due_at, token, keys, replayed",
+    "event": "id, topic, payload, received_at, replayed",
+}
 # The texts that these statements are made of are constants of this module, here and below.
 _COPY_EVENT: Final = (
     f"INSERT INTO event ({_EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"  # noqa: S608
@@ -136,20 +140,37 @@ def check_content(connection: sqlite3.Connection, path: Path) -> None:
     Raises:
         JournalCorruptError: naming the first fault.
     """
+    check_pages(connection, path)
+    for table in _CHECKED_COLUMNS:
+        check_rows(connection, path, table, 0, 2**62)
+
+
+def check_pages(connection: sqlite3.Connection, path: Path) -> None:
+    """Check pages and indices.
+
+    Raises:
+        JournalCorruptError: naming the first fault.
+    """
     fault = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if fault != "ok":
         raise JournalCorruptError(f"The journal {path} is damaged: {' '.join(str(fault).split())}.", path)
-    for table, columns in (
-        ("delivery", "id, event_seq, plugin, state, attempts, due_at, token, keys, replayed"),
-        ("event", "id, topic, payload, received_at, replayed"),
-    ):
-        row = connection.execute(
-            f"SELECT rowid FROM {table} WHERE checksum IS NOT {table}_checksum({columns}) LIMIT 1"  # noqa: S608
-        ).fetchone()
-        if row is not None:
-            raise JournalCorruptError(
-                f"The journal {path} is damaged: row {row[0]} of {table} is not what was stored.", path
-            )
+
+
+def check_rows(connection: sqlite3.Connection, path: Path, table: str, first: int, last: int) -> None:
+    """Check the checksums of a table's rows from number ``first`` up to, but not including, ``last``.
+
+    Raises:
+        JournalCorruptError: naming the first row that is not what was stored.
+    """
+    row = connection.execute(
+        f"SELECT rowid FROM {table} WHERE rowid >= ? AND rowid < ?"  # noqa: S608
+        f" AND checksum IS NOT {table}_checksum({_CHECKED_COLUMNS[table]}) LIMIT 1",
+        (first, last),
+    ).fetchone()
+    if row is not None:
+        raise JournalCorruptError(
+            f"The journal {path} is damaged: row {row[0]} of {table} is not what was stored.", path
+        )
 
 
 def set_aside(path: Path, reason: str) -> SalvageReport:

@@ -12,9 +12,11 @@ from typing import Final
 
 from ftrackd.delivery import _sqlite_file
 from ftrackd.delivery._sqlite_errors import translated
+from ftrackd.delivery._sqlite_inspection import Inspection
+from ftrackd.delivery._sqlite_salvage import CHECK_AT_OPEN_BYTES
 from ftrackd.delivery._sqlite_transaction import SqliteTransaction
 from ftrackd.delivery.clock import JournalClock
-from ftrackd.delivery.errors import JournalError, UnknownDeliveryError
+from ftrackd.delivery.errors import JournalCorruptError, JournalError, UnknownDeliveryError
 from ftrackd.delivery.failpoints import failpoint
 from ftrackd.delivery.journal import DeadLetter, JournalStats, PluginBacklog, State
 
@@ -38,33 +40,49 @@ class SqliteJournal:
         path: the file; its folder must exist.
         clock: time of leases and delays.
         checkpoint_every: changes of rows between two moves of the write-ahead log into the file.
+        check_at_open_bytes: size up to which the content is checked at once; a larger journal is checked in a
+            thread, while it is used.
 
     Raises:
         JournalError: one of its kinds, when the file cannot be used.
     """
 
     def __init__(
-        self, path: Path, clock: JournalClock | None = None, *, checkpoint_every: int = _CHECKPOINT_EVERY
+        self,
+        path: Path,
+        clock: JournalClock | None = None,
+        *,
+        checkpoint_every: int = _CHECKPOINT_EVERY,
+        check_at_open_bytes: int = CHECK_AT_OPEN_BYTES,
     ) -> None:
         self._checkpoint_every = checkpoint_every
+        self._check_at_open_bytes = check_at_open_bytes
         self.path = path
         self._clock = clock or JournalClock()
         self._lock = threading.RLock()  # one transaction at a time
         self._read_lock = threading.Lock()  # guards _reader
         self._closed = False
         self._changes_at_checkpoint = 0
+        self._inspection: Inspection | None = None
         self._tokens = 0  # the highest that was given out
         self._lock_file = _sqlite_file.lock(path)
         try:
             with translated(path):
-                self._writer, self.salvage = _sqlite_file.open_writer(path)
+                self._writer, self.salvage = _sqlite_file.open_writer(path, check_at_open_bytes)
                 failpoint("journal.open.before_recovery")
                 self._recover()
                 failpoint("journal.open.after_recovery")
                 self._reader = _sqlite_file.connect_reader(path)
+                if self._size_bytes() > self._check_at_open_bytes:
+                    self._inspection = Inspection(path)
         except BaseException:
             self._unlock()
             raise
+
+    def _end_inspection(self) -> None:
+        if self._inspection is not None:
+            self._inspection.stop()
+            self._inspection = None
 
     def _recover(self) -> None:
         """End all leases; bring waits that a corrected clock made absurd back into bounds."""
@@ -78,6 +96,8 @@ class SqliteJournal:
         with self._lock, translated(self.path):
             if self._closed:
                 raise JournalError(f"The journal {self.path} is closed.", self.path)
+            if self._inspection is not None and self._inspection.damage is not None:
+                raise JournalCorruptError(self._inspection.damage, self.path)
             self._writer.execute("BEGIN IMMEDIATE")
             failpoint("journal.begin")
             transaction = SqliteTransaction(self._writer, self._clock, self._tokens, self.path)
@@ -188,9 +208,12 @@ class SqliteJournal:
     def repair(self, reason: str) -> None:
         """Set the damaged file aside, save what can be read of it, and go on with that."""
         with self._lock, self._read_lock, translated(self.path):
+            self._end_inspection()
             self._reader.close()
             self._writer.close()
-            self._writer, self.salvage = _sqlite_file.replace_damaged(self.path, reason)
+            self._writer, self.salvage = _sqlite_file.replace_damaged(
+                self.path, reason, self._check_at_open_bytes
+            )
             self._reader = _sqlite_file.connect_reader(self.path)
             with self.transaction() as transaction:
                 transaction.recall_tokens()
@@ -203,6 +226,7 @@ class SqliteJournal:
             self._closed = True
             try:
                 with translated(self.path):
+                    self._end_inspection()
                     self._reader.close()
                     self._writer.close()
             finally:

@@ -217,6 +217,40 @@ def test_when_the_damage_shows_while_it_runs_then_it_is_replaced_and_goes_on(tmp
         assert len(set_aside(tmp_path)) == 1
 
 
+def test_when_a_large_journal_is_damaged_then_it_is_found_while_it_runs(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    journal = SqliteJournal(path)
+    fill(journal)
+    journal.close()
+    connection = sqlite3.connect(path)
+    connection.execute(
+        "UPDATE event SET payload = x'00' WHERE id = 'e0'"
+    )  # closed: no claim will ever read it
+    connection.commit()
+    connection.close()
+    journal = SqliteJournal(path, check_at_open_bytes=0)
+    journal._inspection.join()
+    with pytest.raises(JournalCorruptError, match="row 1 of event"), journal.transaction():
+        pass
+    journal.repair("as told")
+    assert journal.stats().events == 59
+    with journal.transaction() as transaction:
+        transaction.remember("it", "works")
+    journal.close()
+
+
+def test_when_a_large_journal_is_sound_then_nothing_is_said_and_it_can_be_closed_at_once(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    journal = SqliteJournal(path)
+    fill(journal)
+    journal.close()
+    SqliteJournal(path, check_at_open_bytes=0).close()
+    journal = SqliteJournal(path, check_at_open_bytes=0)
+    journal._inspection.join()
+    assert journal._inspection.damage is None
+    journal.close()
+
+
 def test_when_two_open_it_then_the_second_is_told_who_has_it(tmp_path):
     first = SqliteJournal(tmp_path / "journal.sqlite")
     with pytest.raises(JournalLockedError, match=rf"process {os.getpid()}"):
