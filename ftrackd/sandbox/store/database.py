@@ -16,6 +16,8 @@ from ftrackd.sandbox.schema.tables import create_tables
 #: Goes up whenever tables change so that an older database no longer fits.
 LAYOUT: Final = "1"
 _BUSY_TIMEOUT_MS: Final = 30_000
+#: Statements kept compiled: each type of entity has several, and clients ask the same queries again.
+_COMPILED_STATEMENTS: Final = 2_000
 
 
 def open_engine(address: str) -> sa.Engine:
@@ -54,7 +56,10 @@ def is_in_memory(engine: sa.Engine) -> bool:
 
 
 def _open_sqlite(url: URL) -> sa.Engine:
-    arguments: dict[str, Any] = {"connect_args": {"check_same_thread": False}}
+    arguments: dict[str, Any] = {
+        "connect_args": {"check_same_thread": False},
+        "query_cache_size": _COMPILED_STATEMENTS,
+    }
     in_memory = url.database in (None, "", ":memory:")
     if in_memory:
         arguments["poolclass"] = StaticPool
@@ -83,7 +88,7 @@ def _open_sqlite(url: URL) -> sa.Engine:
 def _open_postgresql(url: URL) -> sa.Engine:
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
-    return sa.create_engine(url, pool_pre_ping=True)
+    return sa.create_engine(url, pool_pre_ping=True, query_cache_size=_COMPILED_STATEMENTS)
 
 
 _OPEN: Final[dict[str, Callable[[URL], sa.Engine]]] = {
