@@ -30,8 +30,7 @@ class StudioStructure(ftrack_api.structure.standard.StandardStructure):
         return f"v{number:04d}"
 
     def _get_asset_type(self, entity):
-        version = entity["version"] or entity["container"]["version"]
-        return version["asset"]["type"]["short"]
+        return self._get_version(entity)["asset"]["type"]["short"]
 
 
 def set_structure(event):

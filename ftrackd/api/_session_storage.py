@@ -108,7 +108,7 @@ class StorageMethods:
 
     def create_component(
         self: Any,
-        path: str,
+        path: str | os.PathLike[str],
         data: Mapping[str, Any] | None = None,
         location: Any = "auto",
         *,
@@ -131,6 +131,7 @@ class StorageMethods:
         Raises:
             LocationError: The component could not be added to the location.
         """
+        path = os.fspath(path)
         data = dict(data or {})
         collection = _parse_sequence(path)
         component: Entity
@@ -231,7 +232,7 @@ class StorageMethods:
 
     def encode_media(
         self: Any,
-        media: str | Entity,
+        media: str | os.PathLike[str] | Entity,
         version_id: str | None = None,
         keep_original: bool | Literal["auto"] = "auto",
     ) -> Entity:
@@ -251,7 +252,7 @@ class StorageMethods:
             ValueError: *media* is neither.
             ServerCompatibilityError: The server cannot encode.
         """
-        if isinstance(media, str):
+        if isinstance(media, str | os.PathLike):
             keep_original = False if keep_original == "auto" else keep_original
             data = {"version_id": version_id} if keep_original and version_id else {}
             server_location = self.get("Location", symbol.SERVER_LOCATION_ID)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +19,7 @@ class AssetVersion(Entity):
 
     def create_component(
         self,
-        path: str,
+        path: str | os.PathLike[str],
         data: Mapping[str, Any] | None = None,
         location: Entity | Literal["auto"] | None = None,
         *,
@@ -36,7 +37,9 @@ class AssetVersion(Entity):
         )
         return component
 
-    def encode_media(self, media: str | Entity, keep_original: bool | Literal["auto"] = "auto") -> Entity:
+    def encode_media(
+        self, media: str | os.PathLike[str] | Entity, keep_original: bool | Literal["auto"] = "auto"
+    ) -> Entity:
         """Return a new job that makes *media* playable in browsers, as components of this version.
 
         As ``Session.encode_media``.

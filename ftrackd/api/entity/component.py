@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ class CreateThumbnailMixin(_EntityBase):
 
     __slots__ = ()
 
-    def create_thumbnail(self, path: str, data: Mapping[str, Any] | None = None) -> Entity:
+    def create_thumbnail(self, path: str | os.PathLike[str], data: Mapping[str, Any] | None = None) -> Entity:
         """Make the image at *path* the thumbnail and return its component.
 
         *data* are further attributes of the component, which is called ``thumbnail`` unless they say

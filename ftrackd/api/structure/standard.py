@@ -81,7 +81,7 @@ class StandardStructure(Structure):
 
     def _get_parts(self, entity: Entity) -> list[str]:
         """Return the names of the folders, from the project to the version, that *entity* belongs in."""
-        version = _get_version(entity)
+        version = self._get_version(entity)
         link = version["link"]
         if not link:
             raise StructureError(
@@ -104,6 +104,25 @@ class StandardStructure(Structure):
         parts.extend([version["asset"]["name"], self._format_version(version["version"])])
         return [self.sanitise_for_filesystem(part) for part in parts]
 
+    def _get_version(self, entity: Entity) -> Entity:
+        """Return the version that a component, or the container around it, belongs to."""
+        holder = entity
+        while True:
+            version: Entity | None = holder["version"]
+            if not version and holder.get("version_id"):
+                # A new component knows what it was given, and here that was only the id.
+                version = holder.session.get("AssetVersion", holder["version_id"])
+            if version:
+                return version
+            container = holder["container"]
+            if not container:
+                raise StructureError(
+                    "{entity} belongs to no version, and the standard structure is made of versions. "
+                    "Set its version, or use a location with another structure.",
+                    details={"entity": entity},
+                )
+            holder = container
+
     def _format_version(self, number: int) -> str:
         """Return the folder name of version *number*."""
         return f"v{number:03d}"
@@ -125,20 +144,3 @@ class StandardStructure(Structure):
 def _file_type(entity: Entity) -> str:
     """Return the file type of a component with its dot, or nothing when it has none."""
     return entity["file_type"] or ""
-
-
-def _get_version(entity: Entity) -> Entity:
-    """Return the version that a component, or the container around it, belongs to."""
-    holder = entity
-    while True:
-        version: Entity | None = holder["version"]
-        if version:
-            return version
-        container = holder["container"]
-        if not container:
-            raise StructureError(
-                "{entity} belongs to no version, and the standard structure is made of versions. "
-                "Set its version, or use a location with another structure.",
-                details={"entity": entity},
-            )
-        holder = container

@@ -283,6 +283,14 @@ class TestCreateComponent:
         assert sequence["size"] == 42
         assert [frame["size"] for frame in sequence["members"]] == [10, 10, 10, 10]
 
+    def test_when_only_the_id_of_the_version_is_given_then_its_place_is_found(
+        self, studio: Studio, session
+    ) -> None:
+        path = pathlib.Path(studio.write("a.mov", b"x"))
+        component = session.create_component(path, {"version_id": studio.version["id"]}, location=studio.disk)
+        assert studio.disk.get_filesystem_path(component).endswith("/comp/v001/main.mov")
+        assert component["version"] is studio.version
+
     def test_when_the_file_is_missing_then_only_the_transfer_fails(self, studio: Studio, session) -> None:
         component = session.create_component("/missing/file.mov", {}, location=None)
         assert component["size"] == 0
