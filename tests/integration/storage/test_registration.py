@@ -13,7 +13,7 @@ from ftrackd.api.data import Data, File
 from ftrackd.api.entity.location import Location, MemoryLocationMixin, UnmanagedLocationMixin
 from ftrackd.api.structure.standard import StandardStructure
 
-from .conftest import Studio
+from .conftest import Studio, connect
 
 ADDED = "ftrack.location.component-added"
 REMOVED = "ftrack.location.component-removed"
@@ -413,3 +413,28 @@ def test_when_a_component_is_created_with_progress_then_it_is_reported(studio: S
         studio.write("a.mov", b"12345"), location=studio.disk, on_progress=lambda *n: seen.append(n)
     )
     assert seen[-1] == (5, 5)
+
+
+def test_when_another_session_moves_a_sequence_then_frames_are_not_asked_one_by_one(
+    studio: Studio, session: Session, sandbox
+) -> None:
+    sequences = [studio.make_sequence(20, name=name) for name in ("beauty", "depth")]
+    studio.archive.add_components(sequences, studio.origin)
+    with connect(sandbox) as other:
+        batches: list[Any] = []
+        call = other.call
+
+        def record(data: Any) -> Any:
+            batches.append(data)
+            return call(data)
+
+        locations = []
+        for location in (studio.archive, studio.disk):
+            theirs = other.get("Location", location["id"])
+            theirs.accessor, theirs.structure = location.accessor, location.structure
+            locations.append(theirs)
+        found = [other.get("Component", sequence["id"]) for sequence in sequences]
+        other.call = record
+        locations[1].add_components(found, locations[0])
+        assert len(batches) <= 15, [str(batch)[:300] for batch in batches]
+    assert len(studio.names("disk")) == 40
