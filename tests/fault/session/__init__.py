@@ -1,0 +1,1 @@
+"""The session when the network or the server fails."""
