@@ -49,7 +49,7 @@ class Dispatcher:
     """The subscribers of one hub. Thread-safe; callbacks run without its lock."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._index = SubscriptionIndex()
         self._subscribers: dict[Any, Subscriber] = {}
 

@@ -59,7 +59,7 @@ class PacketHandling:
         self._log_limit = LogLimit(_LOG_INTERVAL_S, time.monotonic)
         self._unknown_keys: set[str] = set()
         self._taps: tuple[Callable[[IncomingEvent], None], ...] = ()
-        self._taps_lock = threading.Lock()
+        self._taps_lock = threading.RLock()
         # Numbers continue over reconnects, so that a late acknowledgement cannot be taken for another
         # packet's.
         self._packet_numbers = itertools.count(1)

@@ -18,7 +18,8 @@ class ExpiringTable(Generic[_Key, _Value]):
         self._limit = limit
         self._lifetime_s = lifetime_s
         self._clock = clock
-        self._lock = threading.Lock()
+        # Reentrant, as all locks that a publisher takes: a signal handler may publish or disconnect.
+        self._lock = threading.RLock()
         # All live equally long, so insertion order is order of expiry.
         self._entries: dict[_Key, tuple[float, _Value]] = {}
 

@@ -75,7 +75,7 @@ class SubscriptionIndex:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._entries: dict[Hashable, _Entry] = {}
         self._count = 0
         # Read without the lock; each bucket is replaced as a whole.

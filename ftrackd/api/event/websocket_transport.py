@@ -58,7 +58,7 @@ class WebSocketTransport:
         self._wake_reader: socket.socket | None = None
         self._wake_writer: socket.socket | None = None
         # Guards the fields below it and the life of the sockets.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._closing = False
         self._in_use = 0
         # Held for the length of one frame, so that frames do not mix.

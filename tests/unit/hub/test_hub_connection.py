@@ -179,6 +179,33 @@ def test_when_interrupted_from_the_keyboard_then_wait_ends_at_once():
         assert process.returncode == 0
 
 
+def test_when_a_signal_handler_disconnects_then_wait_returns_and_the_script_ends():
+    with HubServer() as server:
+        script = """
+            import signal, sys
+            from ftrackd.api.event.base import Event
+            from ftrackd.api.event.hub import EventHub
+            hub = EventHub(sys.argv[1], "anna", "key")
+            hub.connect()
+            signal.signal(signal.SIGTERM, lambda number, frame: hub.disconnect())
+            hub.subscribe("topic=again", lambda event: hub.publish(Event("again")) and None)
+            hub.publish(Event("again"))
+            print("busy", flush=True)
+            hub.wait()
+            print(hub.state, flush=True)
+        """
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(script), server.url], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "busy\n"
+        eventually(lambda: len(_published(server.peer, "again")) > 50)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=10)
+        assert output == "closed\n"
+        assert process.returncode == 0
+
+
 def test_when_published_before_connecting_then_it_is_sent_in_order_after_the_announcements():
     with HubServer() as server:
         hub = _hub(server.url)
