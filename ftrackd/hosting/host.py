@@ -239,7 +239,9 @@ class Host:
         for group in chosen:
             if group.loadable():
                 names += [entry.name for entry in group.loadable()]
-                if group.candidate is None and not any(entry.refusal for entry in group.entries.values()):
+                if group.candidate is not None:
+                    group.wants_reload = True
+                elif not any(entry.refusal for entry in group.entries.values()):
                     group.restart.succeeded()
                     self._spawn(group)
         return names
@@ -348,10 +350,11 @@ class Host:
         self._changes.loaded(group, frame.header["files"])
         self._note_executed_files()
         errors = process.report.errors
-        has_nothing = len(errors) == len(process.plugins) and not process.report.registered
         group.errors = dict(errors)
         group.has_failed_attempt = bool(errors)
-        if errors and (group.current is not None or has_nothing):
+        # A file that never loaded must not keep the others of its folder from being reloaded.
+        known = group.current.report.failed if group.current is not None else process.report.failed
+        if errors and (not process.report.registered or not process.report.failed <= known):
             process.end_reason = "; ".join(errors.values())
             self.kill(process)
             return

@@ -51,11 +51,15 @@ class ProcessEnd:
 
 @dataclass
 class StartReport:
-    """What a process said about loading its plugins: the fate of each module, and errors by plugin."""
+    """What a process said about loading its plugins: the fate of each module, and errors by plugin.
+
+    ``sessionless`` are plugins whose Session could not be started, ``failed`` they and all files that failed.
+    """
 
     modules: dict[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     sessionless: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
 
     @classmethod
     def read(cls, plugins: list[Mapping[str, Any]]) -> StartReport:
@@ -71,6 +75,8 @@ class StartReport:
             if plugin["failure"]:
                 errors.append(plugin["failure"])
                 report.sessionless.add(plugin["plugin"])
+                report.failed.add(plugin["plugin"])
+            report.failed.update(module["file"] for module in modules if module["error"])
             report.modules[plugin["plugin"]] = modules
             if errors:
                 report.errors[plugin["plugin"]] = "\n".join(errors)
@@ -112,6 +118,7 @@ class HostedProcess:
         self._lock = threading.Lock()
         self._stack = bytearray()
         self._is_link_ended = False
+        self._ready: frozenset[str] = frozenset()
         self._facts: psutil.Process | None = None
         self.group = group
         self.generation = generation
@@ -166,6 +173,8 @@ class HostedProcess:
         os.close(self._child_diagnostics)
         self._child_output = self._child_diagnostics = -1
         self._loop.watch(self.link, self._read_link)
+        if self._unsent:
+            self._write_rest_when_possible()
         self._loop.watch(self._output, self._read_output)
         self._loop.watch(self._diagnostics, self._read_diagnostics)
 
@@ -186,7 +195,7 @@ class HostedProcess:
             "expires": delivery.expires_at,
         }
         with self._lock:
-            if self.state != "running":
+            if self.state != "running" or plugin not in self._ready:
                 return False
             flight = Flight(plugin, delivery, time.monotonic())
             self.flights[delivery.delivery_id] = flight
@@ -198,6 +207,7 @@ class HostedProcess:
         """Take deliveries from now on."""
         with self._lock:
             self.state = "running"
+            self._ready = frozenset(self.report.registered)
         self.running_since = self.last_pong = time.monotonic()
 
     def retire(self) -> None:

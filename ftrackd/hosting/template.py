@@ -165,15 +165,32 @@ class Template:
         # Woken without a signal is possible; looking for ended children does no harm.
         with contextlib.suppress(BlockingIOError):
             self._wakeup_read.recv(4096)
-        while (pid := _ended_child()) is not None:
-            if pid in self._children:
-                # While it is a zombie its group cannot be anybody else's: end what it left behind.
-                _kill_group(pid)
-            _, status = os.waitpid(pid, 0)
+        while (ended := self._next_end()) is not None:
+            pid, code = ended
             if pid in self._children:
                 self._children.discard(pid)
-                self._send("exited", {"pid": pid, "code": os.waitstatus_to_exitcode(status)})
+                self._send("exited", {"pid": pid, "code": code})
         return True
+
+    def _next_end(self) -> tuple[int, int] | None:
+        """Reap a child that has ended, or an orphan that a plugin left to us; end what it left behind."""
+        try:
+            if not hasattr(os, "waitid"):  # macOS before Python 3.13
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return None
+                _kill_group(pid)
+                return pid, os.waitstatus_to_exitcode(status)
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None:
+                return None
+            if ended.si_pid in self._children:
+                # While it is a zombie its group cannot be anybody else's.
+                _kill_group(ended.si_pid)
+            pid, status = os.waitpid(ended.si_pid, 0)
+            return pid, os.waitstatus_to_exitcode(status)
+        except ChildProcessError:
+            return None
 
     def _send(self, kind: str, header: dict[str, Any]) -> None:
         try:
@@ -181,15 +198,6 @@ class Template:
         except (BrokenPipeError, ConnectionResetError):
             # The main process is gone; the next look at the connection ends us.
             return
-
-
-def _ended_child() -> int | None:
-    """Return a child that has ended and is not reaped, or an orphan that a plugin left to us."""
-    try:
-        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return None
-    return ended.si_pid if ended is not None else None
 
 
 def _kill_group(pid: int) -> None:

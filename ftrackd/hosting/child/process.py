@@ -57,8 +57,8 @@ def run(link: int, output: int, diagnostics: int, *, bootstrap: Mapping[str, Any
 class PluginProcess:
     """Obeys the main process: loads, delivers, resets, finishes.
 
-    With *is_forked* false it runs in the main process itself, for a debugger: then logging, environment and
-    standard streams are left alone.
+    With *is_forked* false it runs in the main process itself, for a debugger: then logging and standard
+    streams are left alone.
     """
 
     def __init__(self, link: Link, bootstrap: Mapping[str, Any], *, is_forked: bool) -> None:
@@ -90,16 +90,17 @@ class PluginProcess:
 
     def _receive(self) -> None:
         while (frame := self._link.receive()) is not None:
-            if frame.kind == "deliver":
-                self._runtimes[frame.header["plugin"]].deliver(frame)
-            elif frame.kind == "reply":
-                self._runtimes[frame.header["plugin"]].reply(frame.payload)
-            elif frame.kind == "acknowledge":
-                self._runtimes[frame.header["plugin"]].acknowledge(frame.header["number"], frame.payload)
-            elif frame.kind == "ping":
+            runtime = self._runtimes.get(frame.header.get("plugin", ""))
+            if frame.kind == "ping":
                 self._answer(frame)
-            else:
+            elif runtime is None:
                 self._control.put(frame)
+            elif frame.kind == "deliver":
+                runtime.deliver(frame)
+            elif frame.kind == "reply":
+                runtime.reply(frame.payload)
+            elif frame.kind == "acknowledge":
+                runtime.acknowledge(frame.header["number"], frame.payload)
         if self._is_forked:
             # The main process is gone: nobody may stay behind, not even what the plugin started.
             os.killpg(0, signal.SIGKILL)
@@ -108,7 +109,7 @@ class PluginProcess:
     def _start(self, specification: ProcessSpecification) -> None:
         if self._is_forked:
             self._prepare(specification)
-        self._prepare_imports(specification)
+        self._prepare_python(specification)
         for plugin in specification.plugins:
             runtime = PluginRuntime(plugin, specification, self._bootstrap, self._link, self._imported)
             self._runtimes[runtime.name] = runtime
@@ -132,11 +133,7 @@ class PluginProcess:
         self._link.send("started", {"plugins": reports, "files": self._own_files(self._reported_files)})
 
     def _prepare(self, specification: ProcessSpecification) -> None:
-        """Make this process the plugin's own: environment, limits, logging, imports."""
-        os.environ["FTRACK_SERVER"] = specification.server_url
-        os.environ["FTRACK_API_USER"] = specification.api_user
-        os.environ["FTRACK_API_KEY"] = specification.api_key
-        os.environ.pop("FTRACK_EVENT_PLUGIN_PATH", None)
+        """Make this process the plugin's own: limits, logging, standard streams."""
         if specification.memory_limit_bytes is not None:
             _limit_memory(specification.memory_limit_bytes)
         self._budget = LineBudget(specification.log_lines_per_s)
@@ -147,7 +144,13 @@ class PluginProcess:
         sys.stdout = LineStream(sys.__stdout__, "print", logging.INFO)
         sys.stderr = LineStream(sys.__stderr__, "stderr", logging.WARNING)
 
-    def _prepare_imports(self, specification: ProcessSpecification) -> None:
+    def _prepare_python(self, specification: ProcessSpecification) -> None:
+        """Let plugins find the server, our client library and their own modules."""
+        os.environ["FTRACK_SERVER"] = specification.server_url
+        os.environ["FTRACK_API_USER"] = specification.api_user
+        os.environ["FTRACK_API_KEY"] = specification.api_key
+        # A Session that a callback makes for itself must not load the host's plugins again.
+        os.environ.pop("FTRACK_EVENT_PLUGIN_PATH", None)
         alias.install()
         if not self._is_forked:
             # Another version may have run here before; a new one starts from its files.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -440,25 +442,47 @@ def test_when_one_register_raises_then_the_other_plugins_are_there(tmp_path: Pat
         assert answers(host, "good") == [{"plain": True}]
 
 
+IN_PROCESS = """
+import os, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from integration.hosting.recording import running_host
+from integration.hosting.test_idioms import answers
+
+folder = Path({folder!r})
+with running_host(folder, in_process=True, watch=True) as host:
+    host.wait_ready("here", "there")
+    assert answers(host, "here") == [{{"pid": os.getpid(), "paths": None}}]
+    assert answers(host, "there") == [{{"value": 1}}]
+    (folder / "helper.py").write_text("VALUE = 2\\n")
+    host.listener.wait_for(lambda: answers(host, "there") == [{{"value": 2}}])
+print("done")
+"""
+
+
 def test_when_everything_runs_in_one_process_then_it_works_as_well(tmp_path: Path) -> None:
     """For a debugger: breakpoints in a plugin stop the main process."""
-    import os
-
     (tmp_path / "here.py").write_text(
         "import os, ftrack_api\n"
         "def register(session):\n"
-        "    session.event_hub.subscribe('topic=test.event', lambda event: {'pid': os.getpid()})\n"
+        "    answer = {'pid': os.getpid(), 'paths': os.environ.get('FTRACK_EVENT_PLUGIN_PATH')}\n"
+        "    session.event_hub.subscribe('topic=test.event', lambda event: answer)\n"
     )
-    (tmp_path / "there.py").write_text(textwrap.dedent(FILES["signature_plain.py"]))
-    with running_host(tmp_path, in_process=True, watch=True) as host:
-        host.wait_ready("here", "there")
-        assert answers(host, "here") == [{"pid": os.getpid()}]
-        assert answers(host, "there") == [{"plain": True}]
-        (tmp_path / "there.py").write_text(
-            "def register(session):\n"
-            "    session.event_hub.subscribe('topic=test.event', lambda event: {'plain': 'changed'})\n"
-        )
-        host.listener.wait_for(lambda: answers(host, "there") == [{"plain": "changed"}])
+    (tmp_path / "there.py").write_text(
+        "import helper\n"
+        "def register(session):\n"
+        "    session.event_hub.subscribe('topic=test.event', lambda event: {'value': helper.VALUE})\n"
+    )
+    (tmp_path / "helper.py").write_text("VALUE = 1\n")
+    tests = str(Path(__file__).parents[2])
+    result = subprocess.run(
+        [sys.executable, "-c", IN_PROCESS.format(tests=tests, folder=str(tmp_path))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.stdout.endswith("done\n"), result.stdout[-2000:] + result.stderr[-2000:]
 
 
 def test_when_operations_are_left_uncommitted_then_they_are_rolled_back_and_counted(tmp_path: Path) -> None:

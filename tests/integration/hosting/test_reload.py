@@ -311,3 +311,21 @@ def test_when_a_library_elsewhere_or_in_a_skipped_folder_changes_then_it_is_relo
         running.wait_status("plugin", generation(4))
         time.sleep(0.5)
         assert running.status("plugin").generation == 4
+
+
+def test_when_one_file_of_a_folder_never_loaded_then_the_others_are_still_reloaded(tmp_path: Path) -> None:
+    """A folder with a hook for Python 2 among its hooks."""
+    hooks = tmp_path / "mixed-1.0.0" / "hook"
+    write(hooks / "old.py", "def register(session):\n    print 'old'\n")
+    write(hooks / "good.py", GOOD.format(version="one"))
+    with running_host(tmp_path, watch=True) as running:
+        running.wait_ready("mixed")
+        assert "old.py" in running.status("mixed").error
+        write(hooks / "good.py", GOOD.format(version="two"))
+        running.wait_status("mixed", generation(2))
+        assert version_of(running, "mixed") == "two"
+        pid = running.status("mixed").pid
+        write(hooks / "good.py", "def register(session: broken")
+        running.wait_status("mixed", lambda status: "good.py" in status.error)
+        assert running.status("mixed").pid == pid
+        assert version_of(running, "mixed") == "two"
