@@ -12,7 +12,8 @@ from ftrackd.sandbox.query.aggregation import execute_aggregate
 from ftrackd.sandbox.query.criteria import CriteriaCompiler
 from ftrackd.sandbox.query.dialects import dialect_of
 from ftrackd.sandbox.query.errors import QueryError, QueryTooComplexError, UnsupportedQueryError
-from ftrackd.sandbox.query.hydration import Columns, Entity, Hydrator, Key, Reader, fold
+from ftrackd.sandbox.query.hydration import Columns, Hydrator, Key, Reader, fold
+from ftrackd.sandbox.query.normalisation import Entity, Normaliser
 from ftrackd.sandbox.query.parser import parse, parse_path
 from ftrackd.sandbox.query.plan import Node, make_plan
 from ftrackd.sandbox.query.resolution import find_entity_type
@@ -175,7 +176,10 @@ def _read(
     rows = hydrator.connection.execute(statement.add_columns(*columns.expressions)).all()
     found = [(reader.read(row), row) for row in rows]
     hydrator.complete(node, reader, found)
-    return [(reader.key(row), entity) for entity, row in found]
+    entities = [entity for entity, _ in found]
+    if hydrator.entities is not None:
+        entities = Normaliser(hydrator.schema, node.relation_names, node.depth).write(entities)
+    return [(reader.key(row), entity) for (_, row), entity in zip(found, entities, strict=True)]
 
 
 def _next_offset(query: Query, row_count: int) -> int | None:

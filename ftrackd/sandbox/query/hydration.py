@@ -1,29 +1,26 @@
 """Reads the entities of a plan: one statement for each node, however many rows there are.
 
-Within one node an entity carries its data where it occurs first; later occurrences are bare references (type
-and primary key). Clients merge entities by identity, so nothing is lost and answers stay small.
+An entity is one dictionary, wherever it is found; what different places ask of it comes together there.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
 from ftrackd.sandbox.query.dialects import Dialect
+from ftrackd.sandbox.query.normalisation import TYPE_KEY, Entity
 from ftrackd.sandbox.query.plan import Branch, Node
 from ftrackd.sandbox.query.resolution import Meaning
 from ftrackd.sandbox.query.scope import Scope, select_members
 from ftrackd.sandbox.schema.model import Collection, Computed, Links, Reference, Scalar, Schema, ValueType
 
-Entity: TypeAlias = dict[str, Any]
 Key: TypeAlias = tuple[Any, ...]
 _Convert: TypeAlias = Callable[[Any], Any]
-
-TYPE_KEY: Final = "__entity_type__"
 
 
 def tag_datetime(text: str) -> dict[str, str]:
@@ -62,6 +59,7 @@ class Reader:
     def __init__(self, hydrator: Hydrator, node: Node, source: sa.FromClause, columns: Columns) -> None:
         self.node = node
         self._schema = hydrator.schema
+        self._entities = hydrator.entities
         self._values: list[tuple[Meaning, int, _Convert | None]] = []
         self._forms: dict[Key, Form] = {}
         entity_type = node.entity_type
@@ -102,6 +100,8 @@ class Reader:
         if form is None:
             form = self._forms[types] = self._make_form(types)
         entity: Entity = {TYPE_KEY: form.type_name}
+        if self._entities is not None:
+            entity = self._entities.setdefault((form.type_name, *self.key(row)), entity)
         for name, index, convert in form.values:
             value = row[index]
             entity[name] = value if convert is None or value is None else convert(value)
@@ -123,7 +123,7 @@ class Hydrator:
         schema: The entity types.
         dialect: Of the connection.
         links: Makes the addresses of files in answers; without it they are null.
-        repeat: Repeat entities with their data wherever they occur, instead of as bare references.
+        repeat: Make an entity anew in each place, with what that place asks of it.
     """
 
     def __init__(
@@ -139,7 +139,8 @@ class Hydrator:
         self.schema = schema
         self.dialect = dialect
         self.links = links
-        self.repeat = repeat
+        #: Entities by type and key; ``None`` when they are repeated.
+        self.entities: dict[Key, Entity] | None = None if repeat else {}
 
     def complete(self, node: Node, reader: Reader, found: Sequence[tuple[Entity, Sequence[Any]]]) -> None:
         """Add to entities what their own rows do not hold: loaded values, references and collections."""
@@ -178,16 +179,8 @@ class Hydrator:
     ) -> None:
         keys = list(dict.fromkeys(key for _, key in owners if key is not None))
         targets = self._load_referenced(branch.node, reference, keys)
-        primary_key = branch.node.entity_type.primary_key
-        bare: dict[Any, Entity] = {}
         for owner, key in owners:
-            key = fold(key)
-            target = targets.get(key)
-            if target is not None and key in bare:
-                target = bare[key]
-            elif target is not None:
-                bare[key] = target if self.repeat else bare_reference(target, primary_key)
-            owner[reference.name] = target
+            owner[reference.name] = targets.get(fold(key))
 
     def _load_referenced(self, node: Node, reference: Reference, keys: list[Any]) -> dict[Any, Entity]:
         if not keys:
@@ -210,7 +203,7 @@ class Hydrator:
     ) -> None:
         members: dict[Any, list[Entity]] = {}
         for owner, key in owners:
-            members[fold(key)] = owner[collection.name] = []
+            owner[collection.name] = members.setdefault(fold(key), [])
         keys = [key for _, key in owners if key is not None]
         if not keys:
             return
@@ -238,17 +231,9 @@ class Hydrator:
             if entity is None:
                 entity = reader.read(row)
                 found.append((entity, row))
-                known[key] = entity if self.repeat else bare_reference(entity, node.entity_type.primary_key)
+                known[key] = entity
             members[owner_value].append(entity)
         self.complete(node, reader, found)
-
-
-def bare_reference(entity: Entity, primary_key: Iterable[str]) -> Entity:
-    """Return type and primary key of *entity*, as it is repeated in an answer."""
-    bare = {TYPE_KEY: entity[TYPE_KEY]}
-    for name in primary_key:
-        bare[name] = entity[name]
-    return bare
 
 
 def fold(key: Any) -> Any:

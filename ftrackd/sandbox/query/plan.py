@@ -38,6 +38,17 @@ class Node:
     #: Relations, by the same names.
     branches: dict[tuple[str, str], Branch] = field(default_factory=dict)
 
+    @property
+    def depth(self) -> int:
+        """Number of relations on the longest path."""
+        return max((branch.node.depth + 1 for branch in self.branches.values()), default=0)
+
+    @property
+    def relation_names(self) -> frozenset[str]:
+        """Names of all relations on all paths."""
+        names = {branch.relation.name for branch in self.branches.values()}
+        return frozenset(names.union(*(branch.node.relation_names for branch in self.branches.values())))
+
 
 def make_plan(schema: Schema, entity_type: EntityType, projections: Iterable[Path]) -> Node:
     """Return the plan for *projections* of *entity_type*.

@@ -18,6 +18,7 @@ _NAME: Final = re.compile(r"[^\W\d]\w*+")
 _SYMBOLS: Final = re.compile(r"[=!<>]++")
 _STRING: Final = re.compile(r"\"((?:[^\"\\]++|\\[\"']?)*+)\"|'((?:[^'\\]++|\\[\"']?)*+)'")
 _BARE: Final = re.compile(r"[^\s,()\"']++")
+_TYPOGRAPHIC_QUOTES: Final = frozenset("\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb")
 _FOUND: Final = re.compile(r"[\w.@:%+-]+|\S")
 _LIST_ITEM: Final = re.compile(
     r"\s*+(?:([^\s,()\"']++)|\"((?:[^\"\\]++|\\[\"']?)*+)\"|'((?:[^'\\]++|\\[\"']?)*+)')\s*+([,)])"
@@ -125,6 +126,7 @@ class Scanner:
         start = self.position
         bare = _BARE.match(self.text, start)
         if bare is not None:
+            self._refuse_typographic_quote(start)
             self.position = bare.end()
             return Value(bare.group(), is_quoted=False, position=start)
         if self.peek_character() not in ('"', "'"):
@@ -150,10 +152,16 @@ class Scanner:
         self.position = match.end()
         bare, double, single, follower = match.groups()
         if bare is not None:
+            self._refuse_typographic_quote(match.start(1))
             return Value(bare, False, match.start(1)), follower == ")"
         if double is not None:
             return Value(unescape(double), True, match.start(2) - 1), follower == ")"
         return Value(unescape(single), True, match.start(3) - 1), follower == ")"
+
+    def _refuse_typographic_quote(self, position: int) -> None:
+        """Raise for the quotes of word processors, which would become part of a bare value."""
+        if self.text[position] in _TYPOGRAPHIC_QUOTES:
+            self.fail(f"{self.text[position]} is a typographic quote; write \" or '", position)
 
     def fail(self, message: str, position: int | None = None) -> NoReturn:
         """Raise a syntax error about *position*, by default the current one."""

@@ -5,7 +5,9 @@ import pytest
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(400)]
 
 
-@pytest.mark.parametrize("script", ["session.py", "commit.py", "entities.py", "files.py", "events.py"])
+@pytest.mark.parametrize(
+    "script", ["session.py", "queries.py", "commit.py", "entities.py", "files.py", "events.py"]
+)
 def test_when_official_python_client_then_its_script_succeeds(run_python, script):
     run_python(script)
 

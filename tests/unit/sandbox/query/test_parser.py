@@ -279,6 +279,8 @@ def test_null_is_the_unquoted_word_alone() -> None:
         ("Task limit", 10, ["whole number"]),
         ("Task limit 1 limit 2", 13, ["given twice"]),
         ("Task where “a” is b", 11, ["attribute to compare"]),
+        ("Task where a is “b”", 16, ["typographic"]),
+        ("Task where a in (x, \u2018b\u2019)", 20, ["typographic"]),
         ("Task where a is b; drop", 19, ["'drop'"]),
         ("select parent[ from X", 20, ["']'", "'X'"]),
         ("select parent[Task from X", 19, ["']'", "'from'"]),

@@ -1,6 +1,7 @@
 """Whatever is asked of whatever there is, an answer or a query error comes back."""
 
 import json
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -158,6 +159,70 @@ def test_when_criteria_are_negated_then_exactly_the_other_rows_are_found(
     assert not set(found) & set(others)
     assert len(set(found)) == len(found)
     assert sorted(found + others) == sorted(find(None))
+
+
+def _first_occurrences(rows: list[Any]) -> dict[tuple[str, ...], dict[str, Any]]:
+    """What the official client keeps of an answer: first occurrences, in the order of the schema."""
+    kept: dict[tuple[str, ...], dict[str, Any]] = {}
+
+    def visit(value: Any) -> Any:
+        if isinstance(value, list):
+            return [visit(member) for member in value]
+        if not isinstance(value, dict) or "__entity_type__" not in value:
+            return value
+        entity_type = SCHEMA[value["__entity_type__"]]
+        key = (entity_type.name, *(str(value[name]) for name in entity_type.primary_key))
+        is_first = key not in kept
+        attributes = kept.setdefault(key, {})
+        for name in entity_type.attributes:
+            if name in value:
+                found = visit(value[name])
+                if is_first:
+                    attributes[name] = found
+        return key
+
+    for row in rows:
+        visit(row)
+    return kept
+
+
+def _everything(rows: list[Any]) -> dict[tuple[str, ...], dict[str, Any]]:
+    """All that an answer says of each entity, wherever it does."""
+    said: dict[tuple[str, ...], dict[str, Any]] = {}
+
+    def visit(value: Any) -> Any:
+        if isinstance(value, list):
+            return [visit(member) for member in value]
+        if not isinstance(value, dict) or "__entity_type__" not in value:
+            return value
+        entity_type = SCHEMA[value["__entity_type__"]]
+        key = (entity_type.name, *(str(value[name]) for name in entity_type.primary_key))
+        said.setdefault(key, {}).update({name: visit(item) for name, item in value.items()})
+        return key
+
+    visit(rows)
+    return said
+
+
+@given(
+    data=st.data(),
+    entity_type=st.sampled_from(["Task", "Context", "AssetVersion", "Asset", "Note", "Project"]),
+)
+@settings(max_examples=100, deadline=None)
+def test_when_a_client_keeps_first_occurrences_then_it_has_everything_that_was_asked(
+    connection: sa.Connection, data: st.DataObject, entity_type: str
+) -> None:
+    projections = tuple(data.draw(st.lists(paths(entity_type), min_size=1, max_size=5)))
+    query = Query(entity_type, projections)
+    try:
+        repeated = execute(connection, SCHEMA, query, repeat=True).rows
+    except QueryError:
+        return
+    kept = _first_occurrences(execute(connection, SCHEMA, query).rows)
+    for key, said in _everything(repeated).items():
+        for name, value in said.items():
+            if name != "__entity_type__":
+                assert kept[key][name] == value
 
 
 @pytest.mark.parametrize("name", sorted(SCHEMA.types))

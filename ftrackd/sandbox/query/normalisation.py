@@ -1,0 +1,82 @@
+"""Writes an answer so that an entity carries its data where it occurs first.
+
+The official Python client takes what an entity's first occurrence in an answer says and passes over all
+later ones, and it walks an answer in the order in which the schema lists attributes. So the first occurrence,
+in that order, holds everything that was asked of the entity anywhere in the query; later ones are bare
+references (type and primary key). Rows of the answer are always written out, for callers that do not merge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
+
+from ftrackd.sandbox.schema.model import Schema
+
+Entity: TypeAlias = dict[str, Any]
+
+TYPE_KEY: Final = "__entity_type__"
+#: Entities that refer to each other in a chain (links between tasks) would nest without end; this many levels
+#: below the deepest path of the query, the rest is left to be asked for.
+_FURTHER_LEVELS: Final = 24
+
+
+class Normaliser:
+    """Writes the entities of one answer. Each entity has to be one dictionary, however often it occurs.
+
+    Args:
+        schema: For the order of attributes.
+        relation_names: Attributes that may hold entities.
+        depth: Steps of the longest path in the query.
+    """
+
+    def __init__(self, schema: Schema, relation_names: frozenset[str], depth: int) -> None:
+        self._schema = schema
+        self._relation_names = relation_names
+        self._maximum_depth = depth + _FURTHER_LEVELS
+        self._written: set[int] = set()
+        self._references: dict[int, Entity] = {}
+        self._ranks: dict[str, dict[str, int]] = {}
+
+    def write(self, rows: Sequence[Entity]) -> list[Entity]:
+        """Return the rows of the answer."""
+        if not self._relation_names:
+            return list(rows)
+        return [self._write_out(row, 0) for row in rows]
+
+    def _write(self, entity: Entity, depth: int) -> Entity:
+        if id(entity) in self._written or depth > self._maximum_depth:
+            return self._refer_to(entity)
+        return self._write_out(entity, depth)
+
+    def _write_out(self, entity: Entity, depth: int) -> Entity:
+        self._written.add(id(entity))
+        names = [name for name in entity.keys() & self._relation_names if entity[name]]
+        if not names:
+            return entity
+        rank = self._rank(entity[TYPE_KEY])
+        written = dict(entity)
+        for name in sorted(names, key=rank.__getitem__):
+            value = written.pop(name)
+            if isinstance(value, list):
+                value = [self._write(member, depth + 1) for member in value]
+            elif isinstance(value, dict) and TYPE_KEY in value:
+                value = self._write(value, depth + 1)
+            written[name] = value
+        return written
+
+    def _refer_to(self, entity: Entity) -> Entity:
+        reference = self._references.get(id(entity))
+        if reference is None:
+            type_name = entity[TYPE_KEY]
+            reference = {TYPE_KEY: type_name}
+            reference.update((name, entity[name]) for name in self._schema[type_name].primary_key)
+            self._references[id(entity)] = reference
+        return reference
+
+    def _rank(self, type_name: str) -> dict[str, int]:
+        rank = self._ranks.get(type_name)
+        if rank is None:
+            names = self._schema[type_name].attributes
+            rank = self._ranks[type_name] = {name: number for number, name in enumerate(names)}
+        return rank
