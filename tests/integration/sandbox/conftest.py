@@ -205,6 +205,8 @@ class RawHub:
 
     def close(self):
         self.socket.close()
+        # After the server's close frame the library calls it closed and keeps the file descriptor.
+        self.socket.shutdown()
 
 
 PICTURE = base64.b64decode(

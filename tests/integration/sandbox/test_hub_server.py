@@ -146,6 +146,7 @@ def test_when_meta_events_are_published_then_nobody_receives_them(hub, open_hub)
 
 
 def test_when_unsubscribed_or_gone_then_no_longer_counted(server, open_hub):
+    wait_for(lambda: server.state()["connections"] == 0, "the hubs of earlier tests to be gone")
     before = server.state()["subscriptions"]
     hub = open_hub()
     subscriber = hub.subscribe("topic=a")

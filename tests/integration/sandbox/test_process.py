@@ -118,10 +118,29 @@ def test_when_an_option_is_wrong_then_one_line_says_so(options, code, words):
     assert "Traceback" not in done.stderr
 
 
-def test_when_not_on_loopback_then_warned():
-    process = SandboxProcess(seed="none", options=["--host", "0.0.0.0"])
-    with process:
+def own_address():
+    """Return an address of this machine that others could use; skip the test when it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # nothing is sent: the address is for documentation
+            address = probe.getsockname()[0]
+        except OSError:
+            address = "127.0.0.1"
+    if address.startswith("127."):
+        pytest.skip("This machine has the loopback interface alone.")
+    return address
+
+
+def test_when_not_on_loopback_then_warned_and_faults_are_for_this_machine_only():
+    address = own_address()
+    with SandboxProcess(seed="none", options=["--host", "0.0.0.0"]) as process:
         assert "other machines can reach it" in process.log
+        port = process.url.rpartition(":")[2]
+        outside = f"http://{address}:{port}"
+        headers = {"ftrack-user": process.api_user, "ftrack-api-key": process.api_key}
+        assert request(process, outside + "/api", method="POST", body=[], headers=headers)[0] == 200
+        assert request(process, outside + "/sandbox/faults", headers=headers)[0] == 403
+        assert request(process, f"http://127.0.0.1:{port}/sandbox/faults", headers=headers)[0] == 200
 
 
 def test_when_on_ipv6_then_the_address_is_usable():
@@ -160,7 +179,9 @@ def test_when_log_is_verbose_then_no_secret_is_in_it():
         query_string = f"?api_user={process.api_user}&api_key={process.api_key}"
         sid = request(process, "/socket.io/1/" + query_string)[2].decode().split(":")[0]
         address = process.url.replace("http", "ws") + "/socket.io/1/websocket/" + sid + query_string
-        websocket.create_connection(address, timeout=5).close()
+        connection = websocket.create_connection(address, timeout=5)
+        connection.close()
+        connection.shutdown()
         with pytest.raises(SandboxProcessError):
             process.call({"action": "nonsense"})
         assert "nonsense" in process.log
