@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftrackd.api import _transfer, symbol
+from ftrackd.api import _transfer, inspection, symbol
 from ftrackd.api.entity import _location_query
 from ftrackd.api.entity._location_mixin import (
     MemoryLocationMixin,
@@ -141,8 +141,7 @@ class Location(Entity):
                 except Exception as error:
                     raise _transfer_error(self, component, error, transferred) from error
                 transferred.append((component, identifier))
-        self._register(transferred)
-        for component, _ in transferred:
+        for component in self._register(transferred):
             self._publish(symbol.COMPONENT_ADDED_TO_LOCATION_TOPIC, component)
 
     def remove_component(self, component: Entity, recursive: bool = True) -> None:
@@ -371,11 +370,19 @@ class Location(Entity):
             return [component for component in components if component["id"] not in missing]
         return components
 
-    def _register(self, transferred: Sequence[tuple[Entity, str]]) -> None:
+    def _register(self, transferred: Sequence[tuple[Entity, str]]) -> list[Entity]:
+        """Register what was transferred, and return the components that this call registered."""
         components = [component for component, _ in transferred]
         try:
-            identifiers = [self._encode_resource_identifier(*pair) for pair in transferred]
-            self._register_components_in_location(components, identifiers)
+            # Copying may have taken hours, in which somebody else added the same.
+            committed = [item for item in components if inspection.state(item) is not symbol.CREATED]
+            present = {component["id"] for component in self._find_present(committed)}
+            pairs = [pair for pair in transferred if pair[0]["id"] not in present]
+            components = [component for component, _ in pairs]
+            identifiers = [self._encode_resource_identifier(*pair) for pair in pairs]
+            if pairs:
+                self._register_components_in_location(components, identifiers)
+            return components
         # The server, the network, or a plugin's transformer or overridden method.
         except Exception as error:
             raise LocationError(

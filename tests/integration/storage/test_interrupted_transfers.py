@@ -17,7 +17,7 @@ from ftrackd.api.accessor import _server_request
 from ftrackd.api.accessor.disk import DiskAccessor
 from ftrackd.api.data import Data, File, FileWrapper
 
-from .conftest import Studio
+from .conftest import Studio, connect
 
 MEBIBYTE = 1024 * 1024
 
@@ -344,3 +344,30 @@ def test_when_interrupted_from_the_keyboard_then_nothing_partial_stays(studio: S
     assert time.monotonic() - started < 30
     assert studio.names("disk") == []
     assert studio.registered(component) == set()
+
+
+def test_when_somebody_else_adds_the_same_meanwhile_then_it_is_there_once(
+    studio: Studio, session: Session, sandbox, published: list[Any]
+) -> None:
+    content = os.urandom(3 * symbol.CHUNK_SIZE)
+    component, other_component = studio.make_component(content), studio.make_component(b"x", name="other")
+    studio.archive.add_components([component, other_component], studio.origin)
+    published.clear()
+    done_by_other: list[Any] = []
+
+    def interfere(done: int, total: int) -> None:
+        if not done or done_by_other:
+            return
+        done_by_other.append(component)
+        with connect(sandbox) as other:
+            locations = [other.get("Location", item["id"]) for item in (studio.archive, studio.disk)]
+            for theirs, ours in zip(locations, (studio.archive, studio.disk), strict=True):
+                theirs.accessor, theirs.structure = ours.accessor, ours.structure
+            locations[1].add_component(other.get("Component", component["id"]), locations[0])
+
+    studio.disk.add_components([component, other_component], studio.archive, on_progress=interfere)
+    rows = session.query(f"ComponentLocation where location_id is {studio.disk['id']}").all()
+    assert sorted(row["component_id"] for row in rows) == sorted([component["id"], other_component["id"]])
+    assert [data["component_id"] for _, data in published] == [other_component["id"]]
+    assert studio.read(studio.disk, component) == content
+    assert len(studio.names("disk")) == 2

@@ -436,5 +436,6 @@ def test_when_another_session_moves_a_sequence_then_frames_are_not_asked_one_by_
         found = [other.get("Component", sequence["id"]) for sequence in sequences]
         other.call = record
         locations[1].add_components(found, locations[0])
-        assert len(batches) <= 15, [str(batch)[:300] for batch in batches]
+        # Two sequences of twenty frames; each asking for itself would be hundreds.
+        assert len(batches) <= 20, [str(batch)[:300] for batch in batches]
     assert len(studio.names("disk")) == 40
