@@ -1,4 +1,4 @@
-"""kill -9 of the process that has the journal, at named points and at any time: 205 kills."""
+"""kill -9 of the process that has the journal, at named points and at any time: 200 kills."""
 
 import json
 import subprocess
@@ -30,15 +30,15 @@ def lives(folder, *arguments):
 
 def test_when_killed_at_each_named_point_then_nothing_is_lost_or_done_again(tmp_path):
     named = [argument for point in POINTS for argument in ("--point", point)]
-    summaries = lives(tmp_path, "--kills", 5, *named)
+    summaries = lives(tmp_path, "--kills", 4, *named)
     assert [summary["point"] for summary in summaries] == POINTS
-    assert all(summary["kills"] == 5 for summary in summaries)
+    assert all(summary["kills"] == 4 for summary in summaries)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_when_killed_at_any_time_then_nothing_is_lost_or_done_again(tmp_path, seed):
-    (summary,) = lives(tmp_path, "--kills", 60, "--seed", seed * 1000)
-    assert summary["kills"] == 60
+    (summary,) = lives(tmp_path, "--kills", 66, "--seed", seed * 1000)
+    assert summary["kills"] == 66
     assert summary["again"] > 0, "no kill met a delivery that ran: the test proves nothing"
 
 
