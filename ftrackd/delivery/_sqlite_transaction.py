@@ -379,18 +379,17 @@ class SqliteTransaction:
         self, older_than: float, dead_older_than: float, size_limit_bytes: int, limit: int, keep_since: float
     ) -> Pruned:
         """Remove up to ``limit`` of the oldest events without an unfinished delivery."""
-        over = content_size_bytes(self._connection) > size_limit_bytes
+        is_over = content_size_bytes(self._connection) > size_limit_bytes
+        # By time, not by number, though both are the same order: its index ends the search where events are
+        # young.
         rows = self._connection.execute(
-            """SELECT seq FROM event
-               WHERE (:over OR received_at < :older_than) AND received_at < :keep_since
+            """SELECT seq FROM event WHERE received_at < :before
                  AND NOT EXISTS (SELECT 1 FROM delivery WHERE event_seq = seq AND (
                      state < 4 OR (state = 4 AND received_at >= :dead_older_than)))
-               ORDER BY seq LIMIT :limit""",
+               ORDER BY received_at, seq LIMIT :limit""",
             {
-                "over": over,
-                "older_than": older_than,
+                "before": keep_since if is_over else min(older_than, keep_since),
                 "dead_older_than": dead_older_than,
-                "keep_since": keep_since,
                 "limit": limit,
             },
         ).fetchall()

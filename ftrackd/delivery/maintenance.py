@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _log = structlog.stdlib.get_logger("ftrackd.delivery")
 _PRUNE_EVERY_S: Final = 60.0
+_PRUNE_IDLE_S: Final = 300.0  # nothing to remove, perhaps because all of a large journal is unfinished
 _PRUNE_AT_ONCE: Final = 500
 _PRUNE_AGAIN_S: Final = 0.05
 _KEPT_S: Final = 900.0  # an event may come a second time, by another way, for about so long
@@ -49,10 +50,11 @@ class Maintenance:
             reclaimed = transaction.reclaim(self._settings.max_attempts, self._settings.on_park == "hold")
             self._leases_at = now + self._settings.lease_s / 3
         if now >= self._prune_at:
-            self._prune_at = now + (_PRUNE_AGAIN_S if self._prune(transaction) else _PRUNE_EVERY_S)
+            self._prune_at = now + self._prune(transaction)
         return reclaimed
 
-    def _prune(self, transaction: JournalTransaction) -> bool:
+    def _prune(self, transaction: JournalTransaction) -> float:
+        """Remove some of what is too old; return the seconds until the next time."""
         now = time.time()
         pruned = transaction.prune(
             older_than=now - self._settings.retention_days * _DAY_S,
@@ -63,4 +65,6 @@ class Maintenance:
         )
         if pruned.dead:
             _log.warning("old dead letters removed", count=pruned.dead)
-        return pruned.more
+        if pruned.more:
+            return _PRUNE_AGAIN_S
+        return _PRUNE_EVERY_S if pruned.events else _PRUNE_IDLE_S
