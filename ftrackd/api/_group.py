@@ -42,6 +42,10 @@ class Group:
         start = keys.index(key)
         return keys[start:] + keys[:start], stages[asked]
 
+    def forget(self, name: str) -> None:
+        """Let the attribute `name` be loaded for all again: what was loaded is out of date."""
+        self._asked.pop(name, None)
+
 
 class Groups:
     """The groups of one answer: one for each type, and another when it is full."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftrackd.api import _payload, exception, inspection
+from ftrackd.api._group import Groups
 from ftrackd.api._layout import Layout
 from ftrackd.api._session_populate import PopulateMethods
 from ftrackd.api._unit_of_work import UnitOfWork
@@ -143,7 +144,11 @@ class CommitMethods(PopulateMethods):
             if request["action"] in {"create", "update"} and isinstance(data, Entity):
                 self._follow_type(request, data)
                 rows.append(data)
-        self._absorb(rows, regroup=False)
+        groups = Groups()
+        for entity in self._absorb(rows, regroup=False):
+            if entity._group is None:
+                # New entities belong together like those of a query.
+                entity._group = groups.group_for(entity.entity_type, entity._map_key())
         for operation in operations:
             if isinstance(operation, DeleteEntityOperation):
                 self._forget(*operation.address)

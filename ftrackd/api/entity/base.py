@@ -166,6 +166,8 @@ class Entity(_EntityBase, collections.abc.MutableMapping[str, Any]):
         """Forget what the server said about the attributes `names`."""
         for name in names & self._row.keys():
             del self._row[name]
+            if self._group is not None:
+                self._group.forget(name)
             if self._local is not None:
                 self._drop_copies(name)
 

@@ -8,7 +8,7 @@ import pytest
 from ftrackd.api import exception, symbol
 from ftrackd.api.session import Session
 
-from .canned_server import CannedServer, rows
+from .canned_server import CannedServer, echo, rows
 
 
 class World:
@@ -116,6 +116,30 @@ def test_when_the_server_gives_no_value_then_only_the_first_question_is_for_all(
     assert tasks[1]["description"] is symbol.NOT_SET
     sizes = [len(re.findall(r'"t\d+"', expression)) for expression in server.expressions]
     assert sizes == [100, 1]
+
+
+def test_when_many_entities_were_created_then_reading_them_takes_one_call(
+    session: Session, server: CannedServer
+) -> None:
+    tasks = [session.create("Task", {"id": f"t{number}", "name": "x"}) for number in range(50)]
+    world = World(50)
+    server.answer = lambda request: echo(request) if request["action"] == "create" else world(request)
+    session.commit()
+    server.calls.clear()
+    assert [task["sort"] for task in tasks] == list(range(50))
+    assert len(server.calls) == 1
+
+
+def test_when_many_entities_expired_then_reading_them_takes_one_call(
+    world: World, session: Session, server: CannedServer
+) -> None:
+    tasks = session.query("select sort from Task").all()
+    assert tasks[0]["name"] == "task 0"
+    changes = [{"entityId": task["id"], "entity_type": "Task", "keys": ["name"]} for task in tasks]
+    session.expire_changes({"topic": "ftrack.update", "data": {"entities": changes}})
+    server.calls.clear()
+    assert [task["name"] for task in tasks] == [f"task {number}" for number in range(100)]
+    assert len(server.calls) == 1
 
 
 def test_when_one_of_many_is_refused_then_the_one_asked_for_is_loaded(
