@@ -46,6 +46,12 @@ def prepare_answers(folder: Path) -> None:
             (folder / f"{name}.json").write_text(json.dumps(answer))
 
 
+def install_official_client() -> bool:
+    """Install the official client where it is looked for; return whether that worked."""
+    command = [sys.executable, str(HERE / "peer" / "install"), "python"]
+    return not subprocess.run(command, env=daemon_measurements.environment(), check=False).returncode
+
+
 def measure_script(client: str, script: str, folder: Path, scale: float) -> dict[str, float]:
     """Run one measuring script with one client."""
     command = [PYTHONS[client], str(HERE / "measure" / f"{script}.py"), client, str(folder), str(scale)]
@@ -83,7 +89,9 @@ def measure_import(client: str) -> dict[str, float]:
     return {"import": shortest(IMPORTS[client]) - shortest("pass")}
 
 
-def measure_clients(groups: Sequence[str], rounds: int, scale: float, console: Console) -> Measurements:
+def measure_clients(
+    groups: Sequence[str], clients: Sequence[str], rounds: int, scale: float, console: Console
+) -> Measurements:
     """Run the scripts of `groups`, the clients in turns."""
     measurements: Measurements = {"official": {}, "ours": {}}
     with tempfile.TemporaryDirectory(prefix="ftrackd-bench-") as name:
@@ -91,7 +99,7 @@ def measure_clients(groups: Sequence[str], rounds: int, scale: float, console: C
         prepare_answers(folder)
         for number in range(1, rounds + 1):
             for group in groups:
-                for client in ("official", "ours"):
+                for client in clients:
                     console.print(f"round {number} of {rounds}: {group}, {client}", style="dim")
                     values = (
                         measure_import(client)
@@ -177,19 +185,16 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", choices=GROUPS, default=list(GROUPS), metavar="GROUP", help=str(GROUPS)
     )
+    parser.add_argument("--ours-only", action="store_true", help="leave the official client out")
     options = parser.parse_args()
+    clients = ("ours",) if options.ours_only else ("official", "ours")
     console = Console(stderr=True)
-    installed = subprocess.run(
-        [sys.executable, str(HERE / "peer" / "install"), "python"],
-        env=daemon_measurements.environment(),
-        check=False,
-    )
-    if installed.returncode:
+    if not options.ours_only and not install_official_client():
         raise SystemExit("The official client cannot be installed, and there is nothing to compare with.")
     client_groups = [group for group in ("import", *SCRIPTS) if group in options.only]
     measurements: Measurements = {"official": {}, "ours": {}}
     if client_groups:
-        measurements = measure_clients(client_groups, options.rounds, options.scale, console)
+        measurements = measure_clients(client_groups, clients, options.rounds, options.scale, console)
     daemon_groups = [group for group in daemon_measurements.GROUPS if group in options.only]
     for group in daemon_groups:
         console.print(f"daemon: {group}", style="dim")
