@@ -36,7 +36,7 @@ class Normaliser:
         self._maximum_depth = depth + _FURTHER_LEVELS
         self._written: set[int] = set()
         self._references: dict[int, Entity] = {}
-        self._ranks: dict[str, dict[str, int]] = {}
+        self._relations: dict[str, tuple[str, ...]] = {}
 
     def write(self, rows: Sequence[Entity]) -> list[Entity]:
         """Return the rows of the answer."""
@@ -51,17 +51,22 @@ class Normaliser:
 
     def _write_out(self, entity: Entity, depth: int) -> Entity:
         self._written.add(id(entity))
-        names = [name for name in entity.keys() & self._relation_names if entity[name]]
-        if not names:
-            return entity
-        rank = self._rank(entity[TYPE_KEY])
-        written = dict(entity)
-        for name in sorted(names, key=rank.__getitem__):
-            value = written.pop(name)
+        written = entity
+        relations = self._relations.get(entity[TYPE_KEY])
+        if relations is None:
+            relations = self._find_relations(entity[TYPE_KEY])
+        for name in relations:
+            value = entity.get(name)
+            if not value:
+                continue
             if isinstance(value, list):
                 value = [self._write(member, depth + 1) for member in value]
             elif isinstance(value, dict) and TYPE_KEY in value:
                 value = self._write(value, depth + 1)
+            else:
+                continue
+            if written is entity:
+                written = dict(entity)
             written[name] = value
         return written
 
@@ -74,9 +79,9 @@ class Normaliser:
             self._references[id(entity)] = reference
         return reference
 
-    def _rank(self, type_name: str) -> dict[str, int]:
-        rank = self._ranks.get(type_name)
-        if rank is None:
-            names = self._schema[type_name].attributes
-            rank = self._ranks[type_name] = {name: number for number, name in enumerate(names)}
-        return rank
+    def _find_relations(self, type_name: str) -> tuple[str, ...]:
+        """Return the relations that entities of the type may have, in the order of the schema."""
+        attributes = self._schema[type_name].attributes
+        found = tuple(name for name in attributes if name in self._relation_names)
+        self._relations[type_name] = found
+        return found
