@@ -59,11 +59,12 @@ class Normaliser:
             value = entity.get(name)
             if not value:
                 continue
-            if isinstance(value, list):
+            if isinstance(value, list) and _is_entity(value[0]):
                 value = [self._write(member, depth + 1) for member in value]
-            elif isinstance(value, dict) and TYPE_KEY in value:
+            elif _is_entity(value):
                 value = self._write(value, depth + 1)
             else:
+                # Another type has a relation of that name; here it is a plain value.
                 continue
             if written is entity:
                 written = dict(entity)
@@ -85,3 +86,7 @@ class Normaliser:
         found = tuple(name for name in attributes if name in self._relation_names)
         self._relations[type_name] = found
         return found
+
+
+def _is_entity(value: Any) -> bool:
+    return isinstance(value, dict) and TYPE_KEY in value
