@@ -13,7 +13,7 @@ from ftrackd.api._identity_map import IdentityMap
 from ftrackd.api.cache import StringKeyMaker
 from ftrackd.api.session import Session
 
-from .canned_server import CannedServer, rows
+from .canned_server import CannedServer, echo, rows
 
 
 class Thing:
@@ -235,3 +235,35 @@ def test_when_a_key_has_quotes_then_the_query_escapes_them(session: Session, ser
     assert server.expressions[-1].endswith(r'where (id is "a\" or name is \"x") offset 0 limit 500')
     with pytest.raises(ValueError, match="ends with a backslash"):
         session.get("Task", "a\\")
+
+
+def test_when_deliveries_come_for_months_then_nothing_of_them_stays(
+    session: Session, server: CannedServer
+) -> None:
+    """Each creates, changes, reads collections and commits, or leaves changes behind."""
+    session.identity_map_limit = 100
+
+    def deliver(number: int) -> None:
+        tasks = _many(server, session, number * 50)
+        server.answer = lambda request: echo(request)
+        with session.unit_of_work(f"delivery {number}"):
+            for task in tasks:
+                task["description"] = "changed"
+                assert task["parent"]["id"] == "p"
+                with session.auto_populating(False):
+                    assert list(task["notes"]) == []
+                session.create("Note", {"content": task["name"]})
+            if number % 2:
+                session.commit()
+        server.calls.clear()
+
+    for number in range(4):
+        deliver(number)
+    gc.collect()
+    before = len(gc.get_objects())
+    for number in range(4, 44):
+        deliver(number)
+    gc.collect()
+    assert sum(1 for _ in session._identity_map.entities()) <= 130
+    assert session._units.default.changed == {}
+    assert len(gc.get_objects()) - before < 2000
