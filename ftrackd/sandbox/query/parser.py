@@ -54,7 +54,7 @@ MAXIMUM_STEPS: Final = 40
 
 _AGGREGATE_FUNCTIONS: Final = frozenset(get_args(AggregateFunction))
 _DIRECTIONS: Final = {"ascending": False, "asc": False, "descending": True, "desc": True}
-_PAGE_WORDS: Final = ("limit", "offset")
+_TAIL_WORDS: Final = ("order", "group", "limit", "offset")
 _INTEGER: Final = re.compile(r"[0-9]{1,18}")
 # No list has two words side by side, so these openings of a query are no possible value of one.
 _QUERY_AHEAD: Final = re.compile(
@@ -261,7 +261,7 @@ class _Parser:
             return self._parse_quantified(path, cast(Quantifier, word))
         is_negated = self._read_membership_operator()
         if is_negated is None:
-            self._scanner.fail_expecting(_OPERATORS_EXPECTED, self._hint_at_operator())
+            self._scanner.fail_expecting(_OPERATORS_EXPECTED, self._hint_at_operator(path))
         return self._parse_membership(path, is_negated)
 
     def _refuse_is_not(self, value: Value) -> None:
@@ -271,7 +271,9 @@ class _Parser:
         if self._scanner.peek_character() in ('"', "'") or self._scanner.peek_name() in ("None", "none"):
             self._scanner.fail("'is not' is written 'is_not'", value.position)
 
-    def _hint_at_operator(self) -> str:
+    def _hint_at_operator(self, path: Path) -> str:
+        if str(path) in _TAIL_WORDS:
+            return f" ('{path}' is read as an attribute; is an 'and' or 'or' before it left over?)"
         word = self._scanner.peek_name()
         return " (operators are written in lower case)" if word is not None and word != word.lower() else ""
 
@@ -328,7 +330,7 @@ class _Parser:
         seen: set[str] = set()
         while True:
             word = self._scanner.peek_name()
-            if word not in ("order", "group", *_PAGE_WORDS):
+            if word is None or word not in _TAIL_WORDS:
                 return tail
             if word in seen:
                 self._scanner.fail(f"'{word}' is given twice")

@@ -281,6 +281,7 @@ def test_null_is_the_unquoted_word_alone() -> None:
         ("Task where “a” is b", 11, ["attribute to compare"]),
         ("Task where a is “b”", 16, ["typographic"]),
         ("Task where a in (x, \u2018b\u2019)", 20, ["typographic"]),
+        ("Task where a is b and offset 0 limit 5", 29, ["operator", "'0'", "left over"]),
         ("Task where a is b; drop", 19, ["'drop'"]),
         ("select parent[ from X", 20, ["']'", "'X'"]),
         ("select parent[Task from X", 19, ["']'", "'from'"]),
