@@ -120,6 +120,7 @@ class _Demo:
         levels = json.dumps([{"menu": name.title(), "value": name} for name in ("simple", "medium", "hard")])
         rows: tuple[tuple[str, str, str, str | None, Any, str, bool], ...] = (
             ("fend", "number", "task", "Shot", 1, '{"isdecimal": false}', False),
+            ("frames", "expression", "task", "Shot", "{self.fend - self.fstart + 1}", "{}", False),
             ("fps", "number", "show", None, 24, '{"isdecimal": true}', True),
             ("handles", "number", "show", None, 8, '{"isdecimal": false}', True),
             ("complexity", "enumerator", "task", "Shot", ["medium"],

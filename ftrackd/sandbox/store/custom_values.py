@@ -155,18 +155,33 @@ def _write(
     kind, row = found
     if not removes and not applies(configuration, kind, row):
         raise ValidationError(f"Custom attribute {configuration['key']!r} does not apply to {kind.name}.")
-    earlier = _stored(transaction, configuration_id, entity_id)
-    source = table("custom_attribute_value")
-    matches = (source.c.configuration_id == configuration_id, source.c.entity_id == entity_id)
-    stored = store_variable("value", convert(configuration, value))
     if removes:
-        transaction.connection.execute(source.delete().where(*matches))
-    elif earlier is None:
-        identity = {"configuration_id": configuration_id, "entity_id": entity_id}
-        transaction.connection.execute(source.insert(), {**identity, **stored})
+        _remove(transaction, configuration, kind, row)
     else:
-        transaction.connection.execute(source.update().where(*matches).values(stored))
-    _announce(transaction, configuration, kind, row, earlier, stored["value"])
+        store(transaction, configuration, kind, row, store_variable("value", convert(configuration, value)))
+
+
+def store(
+    transaction: Transaction, configuration: Row, kind: EntityType, row: Row, columns: Mapping[str, Any]
+) -> None:
+    """Write the stored form of a value for the entity in *row*, and announce it."""
+    earlier = _stored(transaction, configuration["id"], row["id"])
+    source = table("custom_attribute_value")
+    if earlier is None:
+        identity = {"configuration_id": configuration["id"], "entity_id": row["id"]}
+        transaction.connection.execute(source.insert(), {**identity, **columns})
+    else:
+        matches = (source.c.configuration_id == configuration["id"], source.c.entity_id == row["id"])
+        transaction.connection.execute(source.update().where(*matches).values(columns))
+    _announce(transaction, configuration, kind, row, earlier, columns["value"])
+
+
+def _remove(transaction: Transaction, configuration: Row, kind: EntityType, row: Row) -> None:
+    earlier = _stored(transaction, configuration["id"], row["id"])
+    source = table("custom_attribute_value")
+    matches = (source.c.configuration_id == configuration["id"], source.c.entity_id == row["id"])
+    transaction.connection.execute(source.delete().where(*matches))
+    _announce(transaction, configuration, kind, row, earlier, None)
 
 
 def _announce(

@@ -45,6 +45,18 @@ def fill(transaction: Transaction, entity_type: EntityType, values: Values) -> N
         raise ValidationError(f"{entity_type.name} cannot be created without {', '.join(missing)}.")
 
 
+def refill(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
+    """Put what a required column must have where *values*, about to be updated, empty it.
+
+    Raises :class:`ValidationError` for a reference that cannot be empty.
+    """
+    for name, column, substitute in plan(entity_type).required:
+        if column in values and values[column] is None:
+            if substitute is None:
+                raise ValidationError(f"{entity_type.name}.{name} cannot be empty.")
+            values[column] = transaction.now if substitute is NOW else substitute
+
+
 def _fill_common(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
     known = plan(entity_type)
     for column in known.authors:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from ftrackd.sandbox.auth import Actor
 from ftrackd.sandbox.errors import DatabaseError, DuplicateEntryError
 from ftrackd.sandbox.schema import ObjectType, Schema, build_schema, table
-from ftrackd.sandbox.store import event_log, users
+from ftrackd.sandbox.store import event_log, expressions, users
 from ftrackd.sandbox.store.changes import announcements
 from ftrackd.sandbox.store.database import is_in_memory, open_engine
 from ftrackd.sandbox.store.transaction import Transaction
@@ -103,6 +103,7 @@ class Store:
             transaction = Transaction(connection, self._schema, actor, read_schema, self._workflows)
             try:
                 yield transaction
+                expressions.refresh(transaction)
                 announced = announcements(transaction.id, transaction.recorder.finish())
                 if is_logged:
                     event_log.write(connection, actor, transaction.now, announced)
@@ -173,7 +174,7 @@ def read_schema(connection: sa.Connection) -> Schema:
     return build_schema(
         ObjectType(
             id=row["id"],
-            name=row["name"],
+            name=row["name"] or "",
             is_typeable=bool(row["is_typeable"]),
             is_statusable=bool(row["is_statusable"]),
             is_schedulable=bool(row["is_schedulable"]),

@@ -137,6 +137,7 @@ class Transaction:
         row = dict(found)
         kind = self.rows.concrete_type(kind, row)
         values, collections = self._split(kind, data)
+        defaults.refill(self, kind, values)
         changed = {column: value for column, value in values.items() if row.get(column) != value}
         self._check_immutable(kind, changed)
         if changed:

@@ -102,3 +102,14 @@ def test_when_media_are_asked_for_then_they_are_pictures_of_the_stated_size(demo
 
 def test_when_the_user_of_the_seed_is_looked_up_then_it_is_the_known_one(demo):
     assert demo.find_user("demo").user_id == client_suites.USER
+
+
+def test_when_the_demo_has_an_expression_then_it_is_worked_out(demo):
+    configuration = seed_id("CustomAttributeConfiguration", "task", "Shot", "frames")
+    shot = seed_id("Shot", "hare", "SEQ010", "SH010")
+    values = {
+        row["entity_id"]: row["value"]
+        for row in _all(demo, "custom_attribute_value")
+        if row["configuration_id"] == configuration
+    }
+    assert values[shot] == "96"

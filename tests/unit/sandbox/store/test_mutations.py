@@ -327,3 +327,11 @@ def test_when_a_context_is_converted_then_it_is_of_the_other_type(world):
     assert [parent["entity_type"] for parent in change.parents] == ["AssetBuild", "Project"]
     with pytest.raises(ValidationError, match="both have to be object types"):
         transaction.convert("AssetBuild", world.shot, "Project")
+
+
+def test_when_something_required_is_emptied_then_it_is_neutral_or_refused(world):
+    world.update("Task", world.task, name=None, bid=None)
+    assert (world.row("Task", world.task)["name"], world.row("Task", world.task)["bid"]) == ("", 0.0)
+    with pytest.raises(ValidationError, match=r"Task\.status_id cannot be empty"):
+        world.update("Task", world.task, status=None)
+    world.update("Task", world.task, thumbnail=None, description=None)
