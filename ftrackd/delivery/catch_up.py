@@ -96,6 +96,7 @@ class CatchUp:
         self._live = False
         self._due = False
         self._stopping = False
+        self._lost = 0  # of the events that had to be dropped, those that were caught up with; only _thread's
         self._report = CatchUpReport(state="waiting" if settings.catch_up else "off")
         self._thread = threading.Thread(target=self._run, name="ftrackd-catch-up", daemon=True)
 
@@ -142,8 +143,9 @@ class CatchUp:
                 self._condition.wait_for(lambda: self._stopping or (self._live and self._due), wait_s)
                 if self._stopping:
                     return
-                due, live, self._due = self._due and self._live, self._live, self._due and not self._live
-            if due or (live and self.report.state == "failed"):
+                due, live = self._due, self._live
+                self._due = due and not live
+            if live and (due or self.report.state == "failed" or self._has_lost()):
                 self._catch_up()
             elif live:
                 self._sight()
@@ -153,11 +155,14 @@ class CatchUp:
     def _catch_up(self) -> None:
         """Catch up, with a few tries; afterwards live events flow again in any case."""
         self._set(CatchUpReport(state="running", started_at=self._wall()))
+        self._delivery.hold(TOPIC)
+        lost = self._delivery.health.lost
         try:
             for left in reversed(range(_TRIES)):
                 try:
                     self._read_log()
                     self._set(replace(self.report, state="done", finished_at=self._wall(), error=None))
+                    self._lost = lost
                     return
                 except DeliveryError as error:
                     self._set(replace(self.report, error=str(error)))
@@ -171,6 +176,11 @@ class CatchUp:
                 live = self._live
             if live:
                 self._delivery.release()
+
+    def _has_lost(self) -> bool:
+        """Note the newest row: everything before it was received live, nothing had to be dropped."""
+        health = self._delivery.health
+        return health.lost > self._lost and health.degraded is None
 
     def _set(self, report: CatchUpReport) -> None:
         with self._condition:
@@ -197,11 +207,12 @@ class CatchUp:
         self._delivery.remember(_CURSOR, text)
 
     def _sight(self) -> None:
-        """Note the newest row: everything before it was received live."""
+        """Note the newest row: everything before it was received live, and nothing had to be dropped."""
         try:
             row_id = self._newest_row()
+            health = self._delivery.health
             with self._condition:
-                if not self._live:
+                if not self._live or health.degraded or health.lost > self._lost:
                     return
             self._keep(self._cursor(), row_id)
         except DeliveryError as error:

@@ -181,11 +181,6 @@ class Delivery:
         return self._writer.health
 
     @property
-    def stalled_s(self) -> float:
-        """Seconds since the thread that writes last turned its loop; it does at least every two seconds."""
-        return self._writer.stalled_s
-
-    @property
     def running(self) -> int:
         """How many durable deliveries run now."""
         return self._dispatcher.running

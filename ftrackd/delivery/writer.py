@@ -86,7 +86,6 @@ class Writer:
         self._held_topic: str | None = None
         self._held: deque[Intake] = deque()
         self._held_overflowed = False
-        self._turned_at = time.monotonic()
         self._soon_at: float | None = None
         self._awake = True
         self._stopping = False
@@ -179,11 +178,6 @@ class Writer:
             self._awake = True
             self._condition.notify()
 
-    @property
-    def stalled_s(self) -> float:
-        """Seconds since the loop was last turned."""
-        return time.monotonic() - self._turned_at
-
     def perform(self, work: Callable[[JournalTransaction], _T], timeout_s: float = 30.0) -> _T:
         """Do something in a transaction and return what it returns once that is committed.
 
@@ -228,7 +222,7 @@ class Writer:
 
     def _wait(self) -> bool:
         """Wait for something to do; False when it is time to end."""
-        now = self._turned_at = time.monotonic()
+        now = time.monotonic()
         wake_at = min(
             self._maintenance.next_at,
             self._dispatcher.next_wake() or now + _LONGEST_WAIT_S,

@@ -315,6 +315,19 @@ def test_when_more_live_events_wait_than_memory_allows_then_they_are_read_from_t
         assert scene.handled == [f"e{number}" for number in range(1, 30)]
 
 
+def test_when_live_events_had_to_be_dropped_then_they_are_read_from_the_log():
+    with Scene([row(1, "a", transaction="e1")], cursor=0, intake_limit=10) as scene:
+        scene.catch_up.connected()
+        eventually(lambda: scene.handled == ["e1"])
+        with scene.running.journal.transaction():  # the writer cannot write meanwhile
+            for number in range(2, 40):
+                scene.running.receive(number, "a")
+                scene.log.rows.append(row(number, "a", transaction=f"e{number}"))
+        assert scene.running.delivery.health.lost > 0
+        eventually(lambda: len(set(scene.handled)) == 39, within_s=5)
+        assert len(scene.handled) == 39
+
+
 def test_when_switched_off_then_nothing_waits_and_nothing_is_asked():
     with Scene([row(1, "a", transaction="t1")], cursor=0, catch_up=False) as scene:
         scene.running.receive(5, "a")
