@@ -124,6 +124,8 @@ class Template:
             # Only a process that is not reaped yet is signalled, so its number cannot be somebody else's.
             if operation == KILL:
                 _kill_group(value)
+                # Also when the plugin moved its process to another group.
+                os.kill(value, signal.SIGKILL)
             else:
                 os.kill(value, argument)
         return True

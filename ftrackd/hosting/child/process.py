@@ -103,7 +103,9 @@ class PluginProcess:
                 runtime.acknowledge(frame.header["number"], frame.payload)
         if self._is_forked:
             # The main process is gone: nobody may stay behind, not even what the plugin started.
-            os.killpg(0, signal.SIGKILL)
+            if os.getpgrp() == os.getpid():
+                os.killpg(0, signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
         self._control.put(None)
 
     def _start(self, specification: ProcessSpecification) -> None:
