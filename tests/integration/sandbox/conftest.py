@@ -123,7 +123,8 @@ def upgrade_status(process, sid):
     connection = http.client.HTTPConnection(process.url.partition("//")[2], timeout=DEADLINE_S)
     try:
         connection.request("GET", f"/socket.io/1/websocket/{sid}", headers=headers)
-        return connection.getresponse().status
+        with connection.getresponse() as answer:
+            return answer.status
     finally:
         connection.close()
 
