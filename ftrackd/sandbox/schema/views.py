@@ -142,20 +142,16 @@ def _nearest_context(
         asset = table("asset").alias("holding_asset")
         context_id = sa.select(asset.c.context_id).where(asset.c.id == entity.c.asset_id)
         start = context_id.correlate_except(asset).scalar_subquery()
-    # As EXISTS and not as a join, so that the few lines of the lineage lead and not the many values.
-    has_value = (
-        sa.select(sa.literal(1))
-        .where(
-            value.c.configuration_id == configuration.c.id,
-            value.c.entity_id == above.c.ancestor_id,
-            value.c.value.is_not(None),
-        )
+    # As a scalar, which no planner turns into a join: the few lines of the lineage lead, not the many values.
+    stored = (
+        sa.select(value.c.value)
+        .where(value.c.configuration_id == configuration.c.id, value.c.entity_id == above.c.ancestor_id)
         .correlate_except(value)
-        .exists()
+        .scalar_subquery()
     )
     return (
         sa.select(above.c.ancestor_id)
-        .where(above.c.context_id == start, has_value)
+        .where(above.c.context_id == start, stored.is_not(None))
         .correlate_except(above)
         .order_by(above.c.depth)
         .limit(1)
