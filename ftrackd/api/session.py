@@ -42,6 +42,10 @@ _CONSTRUCT_TOPIC = "ftrack.api.session.construct-entity-type"
 _MINIMUM_VERSION = (3, 3, 11)
 _MISSING = 'Required "{name}" not specified. Pass it as an argument, or {remedy}.'
 _MAPPING = "The {name} argument is required to be a mapping."
+#: A subscription that matches one topic at most: nothing in it widens or negates.
+_ONE_TOPIC = re.compile(
+    r"""topic\s*=\s*["']?([\w.-]+)["']?(?:\s+and\s+(?:(?!\b(?:or|not)\b).)*)?""", re.IGNORECASE | re.DOTALL
+)
 _SELECT = re.compile(r"\s*select\b", re.IGNORECASE)
 _FIRST_WORD = re.compile(r"\s*(\w*)")
 
@@ -254,8 +258,8 @@ class Session(ActionMethods, StorageMethods):
     def _has_subscriber_for(self, topic: str) -> bool:
         """Return whether a subscription may match an event on `topic`."""
         for subscriber in self._event_hub._subscribers:
-            text = str(subscriber.subscription)
-            if topic in text or "topic" not in text or "*" in text or " or " in text or "not " in text:
+            one_topic = _ONE_TOPIC.fullmatch(str(subscriber.subscription).strip())
+            if one_topic is None or one_topic.group(1) == topic:
                 return True
         return False
 

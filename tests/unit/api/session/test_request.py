@@ -265,6 +265,17 @@ def test_when_headers_and_cookies_are_given_then_every_request_has_them(server: 
     assert server.headers["content-type"] == server.headers["accept"] == "application/json"
 
 
+def test_when_the_environment_names_a_proxy_then_it_is_used(
+    server: CannedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", server.url)
+    with Session("http://studio.invalid", "key", "jane", plugin_paths=[], schema_cache_path=False) as session:
+        assert session.query("Task").all() == []
+    assert server.headers["host"] == "studio.invalid"
+
+
 def test_when_credentials_are_attached_then_they_are_headers() -> None:
     request = SessionAuthentication("key", "jane")(requests.Request("GET", "http://x").prepare())
     assert request.headers["ftrack-api-key"] == "key"

@@ -233,6 +233,31 @@ def test_when_two_plugins_make_one_class_then_the_session_refuses(
         _open(server, plugin_paths=paths)
 
 
+@pytest.mark.parametrize(
+    ("subscription", "may_match"),
+    [
+        ("topic=ftrack.update", False),
+        ('topic="ftrack.action.launch" and source.user.username="jane"', False),
+        ("topic=ftrack.api.session.construct-entity-type", True),
+        ('topic = "ftrack.api.session.construct-entity-type" and data.schema.id=Task', True),
+        ("topic=ftrack.api.*", True),
+        ("topic=*", True),
+        ("topic=ftrack.update or data.schema.id=Task", True),
+        ("topic!=ftrack.update", True),
+        ("not topic=ftrack.update", True),
+        ("data.schema.id=Task", True),
+        ("(topic=ftrack.update)", True),
+    ],
+)
+def test_when_a_subscription_may_concern_classes_then_schemas_are_published(
+    session: Session, subscription: str, may_match: bool
+) -> None:
+    for identifier in [subscriber.metadata["id"] for subscriber in session.event_hub._subscribers]:
+        session.event_hub.unsubscribe(identifier)
+    session.event_hub.subscribe(subscription, lambda event: None)
+    assert session._has_subscriber_for("ftrack.api.session.construct-entity-type") is may_match
+
+
 def test_when_a_schema_is_odd_then_attributes_nobody_can_use_are_left_out() -> None:
     made = StandardFactory().create(
         {
