@@ -20,7 +20,7 @@ from ftrackd.sandbox.query import (
 from ftrackd.sandbox.schema.model import Schema
 
 from . import world
-from .conftest import Ask
+from .conftest import POSTGRESQL, Ask
 
 
 def walk(value: Any) -> Iterator[dict[str, Any]]:
@@ -488,3 +488,11 @@ class TestSearch:
 def test_what_the_package_offers_is_listed_in_order() -> None:
     assert query.__all__ == sorted(query.__all__)
     assert all(hasattr(query, name) for name in query.__all__)
+
+
+@pytest.mark.skipif(
+    not POSTGRESQL, reason="no server: name one with FTRACKD_TEST_POSTGRESQL=postgresql://..."
+)
+def test_when_a_server_is_named_then_the_tests_of_queries_run_on_it_too(connection: sa.Connection) -> None:
+    assert connection.dialect.name in ("sqlite", "postgresql")
+    assert connection.scalar(sa.text("select count(*) from context")) == 11
