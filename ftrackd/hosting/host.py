@@ -33,6 +33,7 @@ from ftrackd.settings import GroupSettings, HostingSettings, PluginSettings
 _DELIVER_ATTEMPTS: Final = 3
 _FINISH_GRACE_S: Final = 5.0
 _GUESTS_DELAY_S: Final = 0.05
+_STABLE_S: Final = 60.0
 _log = structlog.stdlib.get_logger("ftrackd.hosting.host")
 
 
@@ -486,6 +487,9 @@ class Host:
             group.count(plugin, "deaths")
             self._listener.plugin_gone(plugin, reason)
         _log.debug("plugin process died", plugins=process.plugins, reason=reason)
+        if process.running_since is not None and time.monotonic() - process.running_since > _STABLE_S:
+            # A crash now and then is no crash loop, also when no delivery came in between.
+            group.restart.succeeded()
         if not self._is_stopping:
             self._schedule(group, "restarting", reason)
             self.changed(group)

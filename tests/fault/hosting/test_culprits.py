@@ -17,7 +17,7 @@ import structlog
 from integration.hosting.recording import RunningHost, running_host
 from structlog.testing import capture_logs
 
-from ftrackd.hosting import supervision
+from ftrackd.hosting import host, supervision
 from ftrackd.settings import PluginSettings
 
 NEIGHBOUR = """
@@ -392,6 +392,22 @@ def test_when_a_plugin_returns_far_too_much_then_the_delivery_fails_with_the_siz
         assert outcome.status == "raised"
         assert "limit" in outcome.error
         assert running.run("culprit", "test.well").status == "returned"
+
+
+def test_when_crashes_are_far_apart_then_they_do_not_add_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three crashes in three days are no crash loop, also of a plugin that hardly gets an event."""
+    monkeypatch.setattr(host, "_STABLE_S", 0.05)
+    (tmp_path / "idle.py").write_text("def register(session): pass\n")
+    with running_host(tmp_path, disable_after_failures=2) as running:
+        for _ in range(4):
+            status = running.wait_status("idle", lambda status: status.state == "running")
+            assert status.failures <= 1
+            running.wait_status("idle", lambda status: status.uptime_s > 0.1)
+            assert status.pid is not None
+            os.kill(status.pid, signal.SIGKILL)
+            running.wait_status("idle", lambda now: now.state == "running" and now.pid != status.pid)
 
 
 def test_when_a_thread_keeps_the_interpreter_then_the_process_is_seen_and_replaced(
