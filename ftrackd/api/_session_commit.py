@@ -94,15 +94,16 @@ class CommitMethods(PopulateMethods):
         with unit.commit_lock:
             with self._thread_lock:
                 operations = unit.operations.hand_over()
-            try:
-                answers = self._send(operations)
-            except BaseException:
+            with self._keeping_fresh():
+                try:
+                    answers = self._send(operations)
+                except BaseException:
+                    with self._thread_lock:
+                        unit.operations.came_back(operations)
+                    raise
                 with self._thread_lock:
-                    unit.operations.came_back(operations)
-                raise
-            with self._thread_lock:
-                unit.operations.arrived(operations)
-                self._settle(unit, operations, answers)
+                    unit.operations.arrived(operations)
+                    self._settle(unit, operations, answers)
 
     def _send(self, operations: list[Operation]) -> list[tuple[dict[str, Any], Any]]:
         """Send `operations` and return each request with its answer."""

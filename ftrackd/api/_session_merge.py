@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ftrackd.api import collection as _collection
@@ -25,10 +26,30 @@ class MergeMethods(RequestMethods):
 
         For `regroup` see :meth:`_absorb`.
         """
-        result = self.call([{"action": "query", "expression": expression}])[0]
-        metadata = result.get("metadata") or {}
-        following = (metadata.get("next") or {}).get("offset")
-        return self._absorb(result["data"], regroup=regroup), following
+        with self._keeping_fresh():
+            result = self.call([{"action": "query", "expression": expression}])[0]
+            metadata = result.get("metadata") or {}
+            following = (metadata.get("next") or {}).get("offset")
+            return self._absorb(result["data"], regroup=regroup), following
+
+    @contextmanager
+    def _keeping_fresh(self) -> Iterator[None]:
+        """Within, ask the server and absorb its answer.
+
+        The answer may be older than an event that comes meanwhile: what that event expired stays expired.
+        """
+        expired: dict[tuple[str, Any], frozenset[str] | None] = {}
+        self._awaited[id(expired)] = expired
+        try:
+            yield
+        finally:
+            with self._thread_lock:
+                del self._awaited[id(expired)]
+                for (entity_type, key), names in expired.items():
+                    entity = self._identity_map.peek(entity_type, key)
+                    if entity is not None:
+                        layout = self._layouts[type(entity)]
+                        entity._expire((layout.names if names is None else names) - {*layout.primary_key})
 
     def _absorb(self, rows: Iterable[Any], *, regroup: bool = True) -> list[Any]:
         """Return `rows`, decoded entities and plain rows, with each entity being the one of this session.

@@ -66,6 +66,13 @@ class PopulateMethods(MergeMethods):
             # There is nothing that the server could be asked for.
             return
         companions = self._companions(entity, name)
+        expirations = self._expirations
+        self._load_companions(entity, companions, projection)
+        if entity._remote_raw(name) is NOT_SET and self._expirations != expirations:
+            # It changed while the answer was on its way, which is out of date already.
+            self._load([entity], projection)
+
+    def _load_companions(self, entity: Entity, companions: list[Entity], projection: str) -> None:
         try:
             self._load(companions, projection)
         except exception.ServerError:
@@ -114,20 +121,35 @@ class PopulateMethods(MergeMethods):
         action = change.get("action")
         touched = []
         entity = self._entity_of(change)
-        if entity is not None:
+        if entity is None:
+            self._expire_awaited(change.get("entity_type"), change.get("entityId"), None)
+        else:
             if action == "remove":
                 self._identity_map.discard(entity.entity_type, entity._map_key())
             else:
-                entity._expire(self._changed_attributes(entity, change))
+                self._expire_attributes(entity, self._changed_attributes(entity, change))
             touched.append(id(entity))
         if action in {"add", "remove", "move"}:
             # Somebody's collection gained or lost a member.
             for owner in self._owners(change):
                 if owner is not None:
                     layout = self._layouts[type(owner)]
-                    owner._expire(layout.collections | layout.computed)
+                    self._expire_attributes(owner, layout.collections | layout.computed)
                     touched.append(id(owner))
         return touched
+
+    def _expire_attributes(self, entity: Entity, names: frozenset[str]) -> None:
+        entity._expire(names)
+        self._expire_awaited(entity.entity_type, entity._map_key(), names)
+
+    def _expire_awaited(self, entity_type: Any, key: Any, names: frozenset[str] | None) -> None:
+        """Have answers that are on their way not bring back the attributes `names` (None: all)."""
+        self._expirations += 1
+        if not isinstance(entity_type, str) or not isinstance(key, str):
+            return
+        for expired in list(self._awaited.values()):
+            before = expired.get((entity_type, key), frozenset())
+            expired[entity_type, key] = None if names is None or before is None else before | names
 
     def _owners(self, change: Mapping[str, Any]) -> list[Entity | None]:
         """Return the entities that `change` puts into or takes out of, as far as they are known here."""

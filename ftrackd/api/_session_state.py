@@ -115,6 +115,8 @@ class SessionState:
         session._closing = threading.Event()
         session._custom_attribute_configurations = None
         session._aliases = {}
+        session._awaited = {}
+        session._expirations = 0
         session._auto_connect_event_hub_thread = None
         session._managed_request = None
         session._plugin_paths = []
@@ -131,6 +133,10 @@ class SessionState:
     _closed: bool
     _closing: threading.Event
     _custom_attribute_configurations: list[Any] | None
+    #: For each answer that is awaited, what was expired since it was asked for: entities and attributes.
+    _awaited: dict[int, dict[tuple[str, Any], frozenset[str] | None]]
+    #: How many changes were expired so far.
+    _expirations: int
     #: Attributes by legacy names, by entity type.
     _aliases: dict[str, dict[str, set[str]]]
     _auto_connect_event_hub_thread: threading.Thread | None

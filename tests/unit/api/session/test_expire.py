@@ -111,6 +111,36 @@ def test_when_several_things_change_then_each_is_expired(task: Any, session: Ses
     assert session.expire_changes(event) == 2
 
 
+def test_when_an_answer_is_older_than_an_event_then_it_brings_nothing_back(
+    task: Any, session: Session, server: CannedServer
+) -> None:
+    """A query asked for before the change, answered after the event: the callback must not read it."""
+    new, known = {"id": "t9", "name": "stale"}, {"id": "t1", "name": "stale"}
+
+    def answer(request: dict[str, Any]) -> Any:
+        server.answer = lambda request: rows("Task", {"id": "t9", "name": "new"}, {"id": "t1", "name": "new"})
+        session.expire_changes(_event(keys=["name"]))
+        session.expire_changes(_event(keys=["name"], entityId="t9"))
+        return rows("Task", new, known)
+
+    server.answer = answer
+    found = session.query("Task where sort is 1").all()
+    assert [entity["name"] for entity in found] == ["new", "new"]
+    assert session._awaited == {}
+
+
+def test_when_a_value_changes_while_it_is_loaded_then_it_is_loaded_again(
+    task: Any, session: Session, server: CannedServer
+) -> None:
+    def answer(request: dict[str, Any]) -> Any:
+        server.answer = lambda request: rows("Task", {"id": "t1", "description": "new"})
+        session.expire_changes(_event(keys=["description"]))
+        return rows("Task", {"id": "t1", "description": "stale"})
+
+    server.answer = answer
+    assert task["description"] == "new"
+
+
 @pytest.mark.parametrize(
     "event",
     [
