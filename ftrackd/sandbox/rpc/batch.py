@@ -33,6 +33,7 @@ class RequestOptions:
     client_token: str | None = None
     push_token: str | None = None
     denormalize: bool = False
+    only_requested: bool = False
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, str], server_url: str) -> RequestOptions:
@@ -49,6 +50,7 @@ class RequestOptions:
             client_token=_token(headers, "ftrack-clienttoken"),
             push_token=_token(headers, "ftrack-pushtoken"),
             denormalize=options.get("denormalize") in ("1", "true"),
+            only_requested=options.get("strict") in ("1", "true"),
         )
 
 

@@ -10,24 +10,27 @@ from ftrackd.sandbox.query import QueryAnswer, execute, search
 from ftrackd.sandbox.rpc import operation as member
 from ftrackd.sandbox.rpc.batch import Batch
 from ftrackd.sandbox.rpc.operation import Operation
+from ftrackd.sandbox.rpc.projection import keep_requested
 
 
 def _query(batch: Batch, operation: Operation) -> dict[str, Any]:
+    expression = member.text(operation, "expression")
     answer = execute(
         batch.connection,
         batch.schema,
-        member.text(operation, "expression"),
+        expression,
         links=batch.links,
         repeat=batch.options.denormalize,
     )
-    return _page("query", answer)
+    return _page(batch, "query", expression, answer)
 
 
 def _search(batch: Batch, operation: Operation) -> dict[str, Any]:
+    expression = member.text(operation, "expression")
     answer = search(
         batch.connection,
         batch.schema,
-        member.text(operation, "expression"),
+        expression,
         entity_type=member.optional_text(operation, "entity_type"),
         terms=member.texts(operation, "terms"),
         context_id=member.optional_text(operation, "context_id"),
@@ -35,11 +38,13 @@ def _search(batch: Batch, operation: Operation) -> dict[str, Any]:
         links=batch.links,
         repeat=batch.options.denormalize,
     )
-    return _page("search", answer)
+    return _page(batch, "search", expression, answer)
 
 
-def _page(action: str, answer: QueryAnswer) -> dict[str, Any]:
+def _page(batch: Batch, action: str, expression: str, answer: QueryAnswer) -> dict[str, Any]:
     """Return a page of rows; ``metadata`` is always an object, clients index it unconditionally."""
+    if batch.options.only_requested:
+        keep_requested(batch.schema, expression, answer.rows)
     return {"action": action, "data": answer.rows, "metadata": answer.metadata}
 
 

@@ -272,3 +272,22 @@ def test_when_temporary_data_are_left_by_a_legacy_client_then_widgets_show_them(
     }
     page = request(server, server.call(widget)[0]["widget_url"])[2]
     assert b"&lt;x&gt;" in page
+
+
+def test_when_only_what_was_asked_for_is_wanted_then_nothing_beside_it(server, project):
+    folder = server.call(create("Folder", {"name": "f", "parent_id": project}))[0]["data"]["id"]
+    expression = (
+        f"select name, parent.name, parent.project_schema.name, metadata from Folder where id is {folder}"
+    )
+    _, (usual,) = post(server, [query(expression)])
+    assert usual["data"][0]["object_type_id"]
+    _, (strict, bare) = post(
+        server,
+        [query(expression), query(f"Folder where id is {folder}")],
+        ftrack_api_options="strict:1;denormalize:1",
+    )
+    (row,) = strict["data"]
+    assert set(row) == {"__entity_type__", "id", "name", "parent", "metadata"}
+    assert set(row["parent"]) == {"__entity_type__", "id", "name", "project_schema"}
+    assert set(row["parent"]["project_schema"]) == {"__entity_type__", "id", "name"}
+    assert {"id", "name"} < set(bare["data"][0])
