@@ -333,11 +333,9 @@ class Host:
     def _ponged(self, process: HostedProcess, frame: Frame) -> None:
         process.last_pong = time.monotonic()
         process.dropped_lines = frame.header["dropped_lines"]
-        if frame.header["files"]:
-            process.files.update(frame.header["files"])
-            if process is process.group.current:
-                process.group.attempted_files.update(frame.header["files"])
-                self._note_executed_files()
+        if frame.header["files"] and process is process.group.current:
+            process.group.attempted_files.update(frame.header["files"])
+            self._note_executed_files()
         if not process.is_responsive:
             process.is_responsive = True
             self.changed(process.group)

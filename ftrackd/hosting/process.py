@@ -131,7 +131,6 @@ class HostedProcess:
         self.subscriptions: dict[str, dict[str, PluginSubscription]] = {plugin: {} for plugin in plugins}
         self.published: list[Frame] = []
         self.report = StartReport()
-        self.files: dict[str, str] = {}
         self.end_reason = ""
         self.timed_out: set[str] = set()
         self.kill_at: float | None = None
