@@ -30,7 +30,7 @@ _logger = logging.getLogger("ftrack_api.event.hub.EventHub")
 
 #: Seconds between two looks at what has expired.
 _HOUSEKEEPING_S: Final = 1.0
-#: Seconds that a stop waits for a thread, which may be in the middle of a handshake; it ends by itself then.
+#: Seconds that a stop waits for a thread that may be in a callback of somebody else.
 _JOIN_S: Final = 1.0
 
 
@@ -123,7 +123,7 @@ class Connection:
         """
         self._change_state(ConnectionState.CONNECTING, "Connecting.")
         try:
-            self._start(self._open_transport())
+            self._start(self._open_transport(lambda transport: transport.open()))
         except TransportError as error:
             self._change_state(ConnectionState.CLOSED, str(error))
             raise
@@ -165,15 +165,13 @@ class Connection:
         with self._changed:
             self._stopping = True
             transport = self._transport
-            # Nothing interrupts a handshake; its thread ends by itself when that is over.
-            join_s = _JOIN_S if self._is_open else 0.0
             self._changed.notify_all()
         self._outbox.stop()
         if transport is not None:
             transport.close()
         for thread in self._threads:
             if thread is not threading.current_thread():
-                thread.join(join_s)
+                thread.join(_JOIN_S)
         self._change_state(ConnectionState.CLOSED, reason)
 
     def _is_own_thread(self) -> bool:
@@ -205,14 +203,14 @@ class Connection:
             self._changed.notify_all()
         self._listener.state_changed(change)
 
-    def _open_transport(self) -> Transport:
+    def _open_transport(self, open_it: Callable[[Transport], None]) -> Transport:
         transport = self._transport_factory()
         with self._changed:
             if self._stopping:
                 raise TransportClosed("Disconnected while connecting.")
             self._transport = transport
         try:
-            transport.open()
+            open_it(transport)
         except TransportError as error:
             transport.close()
             with self._changed:
@@ -226,6 +224,35 @@ class Connection:
             raise
         self._opened(transport)
         return transport
+
+    def _open_aside(self, transport: Transport) -> None:
+        """Open `transport` in a thread of its own.
+
+        A server that accepts and does not answer can hold a handshake up for a minute; neither the
+        housekeeping nor a stop must wait for that.
+        """
+        outcome: list[BaseException | None] = []
+
+        def open_it() -> None:
+            error: BaseException | None = None
+            try:
+                transport.open()
+            except BaseException as caught:  # noqa: BLE001  (raised again in the thread that waits for it)
+                error = caught
+            with self._changed:
+                outcome.append(error)
+                is_too_late = self._stopping
+                self._changed.notify_all()
+            if is_too_late:
+                transport.close()
+
+        threading.Thread(target=open_it, name="ftrack-event-hub-opening", daemon=True).start()
+        while not self.wait_until(lambda: bool(outcome) or self._stopping, _HOUSEKEEPING_S):
+            self._listener.housekeeping()
+        if not outcome:
+            raise TransportClosed("Disconnected while connecting.")
+        if outcome[0] is not None:
+            raise outcome[0]
 
     def _opened(self, transport: Transport) -> None:
         with self._changed:
@@ -260,7 +287,7 @@ class Connection:
         """Return an open transport, after as many attempts as it takes; None when stopped or given up."""
         while not self._stopping:
             try:
-                return self._open_transport()
+                return self._open_transport(self._open_aside)
             except TransportError as error:
                 if not self._wait_after(error):
                     break

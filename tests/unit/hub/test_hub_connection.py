@@ -566,11 +566,28 @@ def test_when_disconnected_during_a_handshake_then_that_ends_at_once_and_no_sock
         hub.disconnect()
         assert time.monotonic() - begun < 0.5
         assert hub.state == "closed"
-        answering.set()
-        thread.join(10)
         assert not thread.is_alive()
+        answering.set()
         assert all(peer.gone.wait(5) for peer in server.peers)
         assert hub.state == "closed"
+
+
+def test_when_a_handshake_takes_long_then_callbacks_still_expire_meanwhile():
+    with HubServer() as server:
+        answering = threading.Event()
+
+        def stall(headers):
+            answering.wait(10)
+
+        server.handshake_answer = stall
+        hub = _hub(server.url, reply_timeout_s=0.01)
+        hub.connect_in_background()
+        hub.publish(Event("a"), on_reply=print)
+        eventually(lambda: hub.statistics.expired_replies == 1)
+        assert hub.state == "connecting"
+        answering.set()
+        assert hub.wait_until_connected(10)
+        hub.disconnect()
 
 
 def test_when_reconnect_is_called_then_a_new_connection_replaces_the_old_one():
