@@ -139,7 +139,8 @@ def all_of(conditions: list[Condition]) -> Condition:
 
 def any_of(conditions: list[Condition]) -> Condition:
     """Return the disjunction of *conditions*; false when there are none."""
-    return _balance(conditions, sa.or_) if conditions else sa.false()
+    # Not sa.false(), for which SQLAlchemy drops all other conditions of a SELECT, those of its joins too.
+    return _balance(conditions, sa.or_) if conditions else sa.literal_column("0") == sa.literal_column("1")
 
 
 def complement_of(condition: Condition) -> Condition:

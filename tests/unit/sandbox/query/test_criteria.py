@@ -89,6 +89,8 @@ FINDINGS = {
     "Task where name in ('ANIM',)": {"t-anim"},
     "Task where id in ()": set(),
     "Task where id not_in ()": TASKS,
+    "Task where scopes.name in ()": set(),
+    "Task where scopes.name not_in ()": {"t-anim", "t-comp"},
     "Task where id not in (t-anim)": TASKS - {"t-anim"},
     "Task where status.name not_in ('Approved')": {"t-comp", "t-anim2"},
     "Task where not status.name in ('Approved')": {"t-comp", "t-anim2", "t-model"},
