@@ -10,7 +10,7 @@ import structlog
 
 from ftrackd.delivery.classification import Classification, Lane
 from ftrackd.delivery.dispatcher import Dispatcher
-from ftrackd.delivery.intake import IntakePlanner
+from ftrackd.delivery.intake import IntakePlanner, event_id_of
 from ftrackd.delivery.interactive_dispatcher import InteractiveDispatcher
 from ftrackd.delivery.journal import DeadLetter, Journal, JournalStats, Replay, Replayed
 from ftrackd.delivery.loop_guard import Loop, LoopGuard
@@ -78,7 +78,7 @@ class Delivery:
 
         Args:
             raw: the event as JSON bytes, as plugins will get it.
-            event: the same, decoded; with ``id`` and ``topic``.
+            event: the same, decoded. One without a topic is forgotten.
             recipients: every plugin with a subscription that matches it now. An event without any is
                 forgotten.
             replayed: it is not from the live stream; plugins are told.
@@ -86,13 +86,16 @@ class Delivery:
         Returns:
             The lane it takes; NONE when it was forgotten.
         """
-        lane = self._classification.lane(str(event["topic"]))
-        if lane is Lane.NONE or not recipients:
+        topic = event.get("topic")
+        if not isinstance(topic, str) or not recipients:
+            return Lane.NONE
+        lane = self._classification.lane(topic)
+        if lane is Lane.NONE:
             return Lane.NONE
         if lane is Lane.INTERACTIVE:
             if replayed:
                 return Lane.NONE
-            self._interactive.receive(str(event["id"]), str(event["topic"]), raw, recipients)
+            self._interactive.receive(event_id_of(raw, event), topic, raw, recipients)
         else:
             self._writer.receive(self._dispatcher.plan(raw, event, recipients, replayed=replayed))
         return lane

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftrackd.delivery.journal import NewDelivery, NewEvent
 from ftrackd.delivery.loop_guard import Loop, LoopGuard
-from ftrackd.delivery.ordering import entity_keys
+from ftrackd.delivery.ordering import entity_keys, storable
 from ftrackd.delivery.ports import Recipient
 
 if TYPE_CHECKING:
     from ftrackd.settings import DeliverySettings, PluginSettings
+
+
+def event_id_of(raw: bytes, event: Mapping[str, Any]) -> str:
+    """The event's id; for an event without one, a text that the same bytes always get."""
+    event_id = event.get("id")
+    return storable(event_id) if isinstance(event_id, str) and event_id else hashlib.sha256(raw).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,7 @@ class IntakePlanner:
         keys = entity_keys(event, self._order_by)
         entities = keys if self._order_by == "entity" else entity_keys(event, "entity")
         own = not replayed and guard.caused_by_us(event)
-        topic = str(event["topic"])
+        topic = storable(str(event["topic"]))
         deliveries: list[NewDelivery] = []
         loops: list[Loop] = []
         for plugin in dict.fromkeys(recipient.plugin for recipient in recipients):
@@ -75,4 +82,6 @@ class IntakePlanner:
                 coalesce_key = "\n".join((topic, *sorted(entities)))
                 delay_s = max(delay_s, window_s)
             deliveries.append(NewDelivery(plugin, keys, delay_s, coalesce_key))
-        return Intake(NewEvent(str(event["id"]), topic, raw, replayed), tuple(deliveries), tuple(loops))
+        return Intake(
+            NewEvent(event_id_of(raw, event), topic, raw, replayed), tuple(deliveries), tuple(loops)
+        )

@@ -133,9 +133,19 @@ class InteractiveLane:
             return step
         if stopped:
             event.tiers.clear()
+            self._withdraw(event)
         if not event.outstanding:
             self._next_tier(event, step)
         return step
+
+    def _withdraw(self, event: _Open) -> list[str]:
+        """Take an event back from the plugins that have not got it yet; returns them."""
+        unstarted = [
+            (one, plugin) for one, plugin in event.outstanding.items() if one in self._queued.get(plugin, {})
+        ]
+        for delivery_id, _ in unstarted:
+            self._take(delivery_id)
+        return [plugin for _, plugin in unstarted]
 
     def _take(self, delivery_id: int) -> _Open | None:
         event = self._by_delivery.pop(delivery_id, None)
@@ -186,15 +196,10 @@ class InteractiveLane:
         step = Step()
         for event in [event for event in self._open.values() if event.expires_at <= now]:
             del self._open[event.event_id]
-            for delivery_id, plugin in list(event.outstanding.items()):
-                if delivery_id in self._queued.get(plugin, {}):
-                    step.missed.append(Missed(plugin, event.raw, event.event_id, "expired"))
+            late = self._withdraw(event) + [plugin for tier in event.tiers for plugin in tier]
+            for delivery_id in list(event.outstanding):
                 self._take(delivery_id)
-            step.missed += [
-                Missed(plugin, event.raw, event.event_id, "expired")
-                for tier in event.tiers
-                for plugin in tier
-            ]
+            step.missed += [Missed(plugin, event.raw, event.event_id, "expired") for plugin in late]
         return step
 
     def next_expiry(self) -> float | None:

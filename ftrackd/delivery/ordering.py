@@ -9,6 +9,13 @@ from typing import Any, Literal
 OrderBy = Literal["entity", "parent", "project", "none"]
 
 
+def storable(text: str) -> str:
+    """The text itself, or with lone surrogates escaped: JSON may carry them, a database's text may not."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def entity_keys(event: Mapping[str, Any], order_by: OrderBy) -> tuple[str, ...]:
     """The ids that two events must share to be kept in order.
 
@@ -33,12 +40,12 @@ def entity_keys(event: Mapping[str, Any], order_by: OrderBy) -> tuple[str, ...]:
     for entity in entities:
         if isinstance(entity, Mapping):
             keys.update(dict.fromkeys(_keys_of(entity, order_by)))
-    return tuple(keys)
+    return tuple(map(storable, keys))
 
 
 def _named_in(data: Mapping[str, Any]) -> tuple[str, ...]:
     found = (data.get(name) for name in ("component_id", "entityId", "entity_id"))
-    return tuple(value for value in found if isinstance(value, str) and value)
+    return tuple(storable(value) for value in found if isinstance(value, str) and value)
 
 
 def _keys_of(entity: Mapping[str, Any], order_by: OrderBy) -> Iterable[str]:

@@ -90,6 +90,7 @@ class Writer:
         self._awake = True
         self._stopping = False
         self._busy = False
+        self._at_once = _INTAKES_AT_ONCE
         self._health = Health()
         self._maintenance = Maintenance(settings, self._owner)
         self._retry_s = _FIRST_RETRY_S
@@ -214,11 +215,7 @@ class Writer:
 
     def _run(self) -> None:
         while self._wait():
-            try:
-                self._cycle()
-            except Exception:  # noqa: BLE001 - the writer's own faults: without this thread nothing is delivered
-                _log.exception("delivery writer failed, it goes on")
-                time.sleep(_FIRST_RETRY_S)
+            self._cycle()
 
     def _wait(self) -> bool:
         """Wait for something to do; False when it is time to end."""
@@ -252,19 +249,24 @@ class Writer:
             self._put_back(batch)
             self._failed(error)
             return
+        except Exception:  # noqa: BLE001 - a fault of our own: it must cost one event at the most, not this thread
+            _log.exception("delivery writer failed, it goes on")
+            self._isolate(batch)
+            return
         self._mended()
         self._committed(batch)
 
     def _take(self) -> _Batch:
         with self._condition:
             self._busy = True
-            intakes = list(islice(self._intakes, _INTAKES_AT_ONCE))
+            intakes = list(islice(self._intakes, self._at_once))
             for _ in intakes:
                 self._intakes.popleft()
             requests: list[_Request] = []
             if self._intakes:
                 self._awake = True
             else:
+                self._at_once = _INTAKES_AT_ONCE
                 # Only now, so that a request finds everything that was received before it.
                 requests = list(self._requests)
                 self._requests.clear()
@@ -276,6 +278,22 @@ class Writer:
             self._intakes.extendleft(reversed(batch.intakes))
             self._requests.extendleft(reversed(batch.requests))
             self._busy = False
+
+    def _isolate(self, batch: _Batch) -> None:
+        """Something in a batch cannot be written at all: go on one by one, and give up what fails alone."""
+        for request in batch.requests:
+            request.answer.set_exception(DeliveryError("The request failed; the log tells why."))
+        batch.requests.clear()
+        if not batch.intakes:
+            _log.error("outcomes given up, their deliveries run again", count=len(batch.settlements))
+            batch.settlements.clear()
+        elif self._at_once == 1:
+            given_up = batch.intakes.pop(0)
+            _log.error("event given up, it cannot be stored", event_id=given_up.event.id)
+            with self._condition:
+                self._health = Health(self._health.degraded, len(self._intakes), self._health.lost + 1)
+        self._at_once = 1
+        self._put_back(batch)
 
     def _write(self, batch: _Batch, transaction: JournalTransaction) -> None:
         if batch.settlements:

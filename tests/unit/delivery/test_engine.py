@@ -7,6 +7,7 @@ import pytest
 
 from ftrackd.delivery import Lane, MemoryJournal, Recipient, Replay, SqliteJournal
 from ftrackd.delivery.errors import DeliveryError
+from ftrackd.delivery.memory_journal import MemoryTransaction
 from ftrackd.settings import PluginSettings
 from tests.unit.delivery.running import RunningDelivery, eventually, update
 
@@ -379,3 +380,47 @@ def test_when_a_listener_fails_then_deliveries_go_on():
         for number in range(3):
             running.receive(number)
         eventually(lambda: len(running.runner.events()) == 3)
+
+
+def test_when_an_event_carries_odd_text_then_it_is_delivered_as_it_came():
+    with RunningDelivery(durable_topics=["ftrack.update", "odd*"], automatic=True) as running:
+        running.delivery.plugin_ready("p", 1)
+        raw, event = update("\ud800", "x\udfff", "y", topic="odd\ud801")
+        assert b"ud800" in raw
+        running.delivery.receive(raw, event, [Recipient("p")])
+        running.receive(2)
+        eventually(lambda: len(running.runner.given) == 2)
+        assert running.runner.given[0][1].raw == raw
+
+
+def test_when_an_event_has_no_id_or_topic_then_it_is_known_by_its_bytes_or_forgotten():
+    with RunningDelivery(automatic=True) as running:
+        running.delivery.plugin_ready("p", 1)
+        assert running.delivery.receive(b"{}", {"id": "e"}, [Recipient("p")]) is Lane.NONE
+        for _ in range(2):
+            running.delivery.receive(
+                b'{"topic": "ftrack.update"}', {"topic": "ftrack.update"}, [Recipient("p")]
+            )
+        settled(running)
+        eventually(lambda: len(running.runner.given) == 1)
+        assert running.delivery.stats().events == 1
+
+
+def test_when_an_event_cannot_be_stored_at_all_then_only_that_one_is_given_up(monkeypatch):
+    append = MemoryTransaction.append
+
+    def fail_at_three(transaction, event, deliveries):
+        if event.id == "e3":
+            raise ValueError("a fault of our own")
+        return append(transaction, event, deliveries)
+
+    monkeypatch.setattr(MemoryTransaction, "append", fail_at_three)
+    with RunningDelivery(automatic=True) as running:
+        with running.journal.transaction():  # so that they come in one batch
+            for number in range(6):
+                running.receive(number)
+        running.delivery.plugin_ready("p", 1)
+        eventually(lambda: running.runner.events() == ["e0", "e1", "e2", "e4", "e5"])
+        assert running.delivery.health.lost == 1
+        running.receive(7)
+        eventually(lambda: running.runner.events()[-1] == "e7")

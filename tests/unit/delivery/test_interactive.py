@@ -60,6 +60,14 @@ def test_when_stopped_then_later_tiers_do_not_get_it():
     assert created.pending == created.running == 0
 
 
+def test_when_stopped_then_a_plugin_of_the_tier_that_was_not_there_yet_does_not_get_it_either():
+    created = lane("b")
+    first = receive(created, a=5, b=5)
+    created.finished(first.run[0][1].delivery_id, stopped=True)
+    assert plugins(created.plugin_ready("a", 1.0)) == []
+    assert created.pending == 0
+
+
 def test_when_a_plugin_matches_twice_then_it_gets_it_once_in_its_first_tier():
     created = lane("a", "b")
     step = created.receive(
