@@ -22,7 +22,7 @@ class ActionMethods(CommitMethods):
             if f"Invalid action u'{action}'" in str(error) or f"Invalid action '{action}'" in str(error):
                 version = self.server_information.get("version")
                 raise exception.ServerCompatibilityError(
-                    f"Server version {version!r} does not support {action!r}. Please update it.",
+                    f'Server version {version!r} does not support "{action}"; update the server to use it.',
                     exception=error.exception,
                     content=error.content,
                     error_code=error.error_code,

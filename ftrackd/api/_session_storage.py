@@ -10,7 +10,6 @@ import clique
 
 from ftrackd.api import inspection, symbol
 from ftrackd.api.event.base import Event
-from ftrackd.api.exception import ServerCompatibilityError, ServerError
 
 if TYPE_CHECKING:
     from ftrackd.api._transfer import OnProgress
@@ -270,7 +269,7 @@ class StorageMethods:
             "version_id": version_id,
             "keep_original": keep_original,
         }
-        job: Entity = self.get("Job", self._call_action(operation)["job_id"])
+        job: Entity = self.get("Job", self._call_actions([operation])[0]["job_id"])
         return job
 
     def get_upload_metadata(
@@ -304,22 +303,8 @@ class StorageMethods:
         }
         if parts is not None:
             operation["parts"] = parts
-        metadata: dict[str, Any] = self._call_action(operation)
+        metadata: dict[str, Any] = self._call_actions([operation])[0]
         return metadata
-
-    def _call_action(self: Any, operation: Mapping[str, Any]) -> Any:
-        """Return the server's answer to *operation*; raises ``ServerCompatibilityError`` if it knows none."""
-        action = operation["action"]
-        try:
-            return self.call([operation])[0]
-        except ServerError as error:
-            # Servers quote the name as Python 2 does, or as Python 3.
-            if any(f"Invalid action {prefix}'{action}'" in str(error) for prefix in ("u", "")):
-                raise ServerCompatibilityError(
-                    f"Server version {self.server_information.get('version')!r} does not support "
-                    f'"{action}"; update the server to use it.'
-                ) from error
-            raise
 
 
 def _parse_sequence(path: str) -> clique.Collection | None:
