@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -210,12 +211,16 @@ class Writer:
             self._awake = True
             self._condition.notify()
         self._thread.join(deadline_s)
-        if self._thread.is_alive():
-            _log.error("journal did not take everything before the end", waiting=self.health.waiting)
+        waiting, outcomes = self.health.waiting, self._dispatcher.unwritten
+        if waiting or outcomes:
+            _log.error("journal did not take everything before the end", events=waiting, outcomes=outcomes)
 
     def _run(self) -> None:
         while self._wait():
-            self._cycle()
+            try:
+                self._cycle()
+            except Exception:  # noqa: BLE001 - the last net under this thread, without which nothing is delivered
+                _log.exception("delivery writer failed after a commit, it goes on")
 
     def _wait(self) -> bool:
         """Wait for something to do; False when it is time to end."""
@@ -282,12 +287,12 @@ class Writer:
     def _isolate(self, batch: _Batch) -> None:
         """Something in a batch cannot be written at all: go on one by one, and give up what fails alone."""
         for request in batch.requests:
-            request.answer.set_exception(DeliveryError("The request failed; the log tells why."))
+            _answer(request, DeliveryError("The request failed; the log tells why."))
         batch.requests.clear()
         if not batch.intakes:
             _log.error("outcomes given up, their deliveries run again", count=len(batch.settlements))
             batch.settlements.clear()
-        elif self._at_once == 1:
+        elif len(batch.intakes) == 1:
             given_up = batch.intakes.pop(0)
             _log.error("event given up, it cannot be stored", event_id=given_up.event.id)
             with self._condition:
@@ -309,6 +314,8 @@ class Writer:
                 batch.appended.append((intake, appended))
             failpoint("append.after")
         for request in batch.requests:
+            if request.answer.cancelled():
+                continue  # whoever asked was told that it was not done
             batch.answers.append((request, _perform(request, transaction)))
             self._dispatcher.offered_everywhere()
         self._maintain(batch, transaction)
@@ -338,10 +345,7 @@ class Writer:
         with self._condition:
             self._busy = False
         for request, answer in batch.answers:
-            if isinstance(answer, DeliveryError):
-                request.answer.set_exception(answer)
-            else:
-                request.answer.set_result(answer)
+            _answer(request, answer)
         self._report(batch)
 
     def _report(self, batch: _Batch) -> None:
@@ -406,6 +410,15 @@ class Writer:
                 return
             self._health = health = Health(None, len(self._intakes), self._health.lost)
         notify(self._listener.health_changed, health)
+
+
+def _answer(request: _Request, answer: Any) -> None:
+    """Give the answer to whoever asked, unless that gave up waiting."""
+    with contextlib.suppress(InvalidStateError):
+        if isinstance(answer, DeliveryError):
+            request.answer.set_exception(answer)
+        else:
+            request.answer.set_result(answer)
 
 
 def _perform(request: _Request, transaction: JournalTransaction) -> Any:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from ftrackd.delivery import Lane, MemoryJournal, Recipient, Replay, SqliteJournal
-from ftrackd.delivery.errors import DeliveryError
+from ftrackd.delivery.errors import DeliveryError, JournalError
 from ftrackd.delivery.memory_journal import MemoryTransaction
 from ftrackd.settings import PluginSettings
 from tests.unit.delivery.running import RunningDelivery, eventually, update
@@ -410,7 +410,7 @@ def test_when_an_event_cannot_be_stored_at_all_then_only_that_one_is_given_up(mo
     append = MemoryTransaction.append
 
     def fail_at_three(transaction, event, deliveries):
-        if event.id == "e3":
+        if event.id in ("e3", "e6"):
             raise ValueError("a fault of our own")
         return append(transaction, event, deliveries)
 
@@ -422,5 +422,18 @@ def test_when_an_event_cannot_be_stored_at_all_then_only_that_one_is_given_up(mo
         running.delivery.plugin_ready("p", 1)
         eventually(lambda: running.runner.events() == ["e0", "e1", "e2", "e4", "e5"])
         assert running.delivery.health.lost == 1
+        running.receive(6)
+        eventually(lambda: running.delivery.health.lost == 2)
         running.receive(7)
         eventually(lambda: running.runner.events()[-1] == "e7")
+
+
+def test_when_an_operator_gives_up_waiting_then_it_is_not_done_later_and_the_writer_goes_on():
+    with RunningDelivery(automatic=True) as running:
+        running.receive(1)
+        running.delivery.flush()
+        with running.journal.transaction(), pytest.raises(JournalError, match="did not take"):
+            running.delivery._writer.perform(lambda transaction: transaction.forget("p"), timeout_s=0.05)
+        running.delivery.flush()
+        running.delivery.plugin_ready("p", 1)
+        eventually(lambda: running.runner.events() == ["e1"])
