@@ -319,6 +319,7 @@ def test_when_live_events_had_to_be_dropped_then_they_are_read_from_the_log():
     with Scene([row(1, "a", transaction="e1")], cursor=0, intake_limit=10) as scene:
         scene.catch_up.connected()
         eventually(lambda: scene.handled == ["e1"])
+        eventually(lambda: scene.running.delivery._writer._held_topic is None, "live events flow")
         with scene.running.journal.transaction():  # the writer cannot write meanwhile
             for number in range(2, 40):
                 scene.running.receive(number, "a")
