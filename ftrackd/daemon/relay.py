@@ -45,7 +45,7 @@ class HubRelay:
         self._receive = receive
         self._reply = reply
         self._index = SubscriptionIndex()
-        self._announced: set[SubscriptionKey] = set()  # guarded by _lock
+        self._announced: dict[SubscriptionKey, tuple[str, PluginSubscription]] = {}  # guarded by _lock
         self._lock = threading.Lock()
         self._is_open = True
 
@@ -72,27 +72,37 @@ class HubRelay:
         """A plugin subscribed: match for it, and tell the server."""
         key = (plugin, subscription.id)
         self._index.add(key, subscription.expression, subscription.metadata, subscription.priority)
+        if any(topic in subscription.expression for topic in LOCAL_TOPICS):
+            return
         with self._lock:
-            is_local = any(topic in subscription.expression for topic in LOCAL_TOPICS)
-            announce = not is_local and key not in self._announced
-            if announce:
-                self._announced.add(key)
-        if announce:
-            # The hub announces it again after each reconnect. Its callback never runs: the tap takes all
-            # events.
-            self._hub.subscribe(
-                subscription.expression, _never_called, dict(subscription.metadata), subscription.priority
-            )
+            known = self._announced.get(key)
+            if known is not None and known[1] == subscription:
+                return
+            announced_id = known[0] if known else self._free_id(plugin, subscription.id)
+            self._announced[key] = (announced_id, subscription)
+        if known is not None:
+            self._hub.unsubscribe(announced_id)
+        # The hub announces it again after each reconnect. Its callback never runs: the tap takes all events.
+        self._hub.subscribe(
+            subscription.expression,
+            _never_called,
+            {**subscription.metadata, "id": announced_id},
+            subscription.priority,
+        )
 
     def unsubscribed(self, plugin: str, subscriber_id: str) -> None:
         """A plugin gave a subscription up, or its process ended."""
         key = (plugin, subscriber_id)
         self._index.remove(key)
         with self._lock:
-            was_announced = key in self._announced
-            self._announced.discard(key)
-        if was_announced:
-            self._hub.unsubscribe(subscriber_id)
+            known = self._announced.pop(key, None)
+        if known is not None:
+            self._hub.unsubscribe(known[0])
+
+    def _free_id(self, plugin: str, subscriber_id: str) -> str:
+        # Plugins choose ids in processes of their own; on our one connection an id can be announced once.
+        is_taken = any(announced == subscriber_id for announced, _ in self._announced.values())
+        return f"{subscriber_id}@{plugin}" if is_taken else subscriber_id
 
     def _matches(self, event: Mapping[str, Any]) -> list[tuple[SubscriptionKey, int]]:
         return cast("list[tuple[SubscriptionKey, int]]", self._index.match(event))

@@ -93,3 +93,26 @@ def test_after_the_intake_closed_only_replies_pass() -> None:
     world.event("ftrack.meta.reply")
     assert world.received == []
     assert world.replies == ["a"]
+
+
+def test_two_plugins_may_choose_the_same_subscriber_id() -> None:
+    world = World()
+    world.subscribe("a", "topic=studio.x", "mine")
+    world.subscribe("b", "topic=studio.y", "mine")
+    world.event("studio.x")
+    world.event("studio.y")
+    assert world.received == [[Recipient("a", 100)], [Recipient("b", 100)]]
+    assert len(set(world.hub.subscribed)) == 2
+    world.relay.unsubscribed("b", "mine")
+    assert world.hub.unsubscribed == ["mine@b"]
+
+
+def test_a_new_version_with_the_same_id_and_another_expression_is_announced_anew() -> None:
+    world = World()
+    world.subscribe("a", "topic=studio.x", "mine")
+    world.subscribe("a", "topic=studio.y", "mine")
+    world.event("studio.x")
+    world.event("studio.y")
+    assert world.received == [[Recipient("a", 100)]]
+    assert world.hub.unsubscribed == ["mine"]
+    assert world.hub.subscribed == ["mine", "mine"]
