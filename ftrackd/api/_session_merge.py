@@ -97,7 +97,8 @@ class MergeMethods(RequestMethods):
         key = layout.key_of(row)
         if candidate is None:
             row.pop("__entity_type__", None)
-            layout.drop_unknown(row)
+            if not layout.names.issuperset(row):
+                layout.drop_unknown(row)
         entity = self._identity_map.find(entity_type, key)
         if entity is None:
             entity = self._adopt(layout, key, row, candidate)
