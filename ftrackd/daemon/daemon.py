@@ -111,7 +111,12 @@ class Daemon:
             parts.wiring.changed.clear()
         parts.ready()
         self._lifecycle.ready()
-        log.info("live", seconds=round(time.monotonic() - began, 2), plugins=len(parts.host.statuses()))
+        count = len(parts.host.statuses())
+        log.info("live", seconds=round(time.monotonic() - began, 2), plugins=count)
+        if not count:
+            log.warning(
+                "no plugins found", remedy="--plugins PATH, FTRACK_EVENT_PLUGIN_PATH or hosting.plugin_paths"
+            )
 
     def _wait_for_work(self, parts: Parts) -> None:
         while not self._stop.is_set():
