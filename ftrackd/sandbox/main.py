@@ -204,10 +204,11 @@ def run(
     from ftrackd.sandbox.faults import Faults
     from ftrackd.sandbox.files.signature import Signer
     from ftrackd.sandbox.files.store import FileStore
-    from ftrackd.sandbox.server import Server
+    from ftrackd.sandbox.server import Server, ignore_stop_signals
     from ftrackd.sandbox.services import Services
     from ftrackd.sandbox.store import Store
 
+    stack.callback(ignore_stop_signals)
     store = stack.enter_context(Store.open(options.database, seed=options.seed))
     hub = HubServer(heartbeat_interval_s=options.heartbeat)
     faults = Faults(hub)

@@ -21,6 +21,7 @@ from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 MAXIMUM_FRAME_BYTES: Final = 64 * 1024 * 1024
 KEEP_ALIVE_S: Final = 600
 STOP_LIMIT_S: Final = 1
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class _Protocol(H11Protocol):
@@ -65,8 +66,16 @@ class Server(uvicorn.Server):
         """Accept connections, then say so."""
         await super().startup(sockets)
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
+
+        def stop_soon(number: int, frame: object) -> None:
+            # After the loop's end there is nothing left to ask for: the process is on its way out.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self.stop)
+
+        # Not loop.add_signal_handler: it goes with the loop, and a second signal that comes while the rest is
+        # closed would kill the process.
+        for number in STOP_SIGNALS:
+            signal.signal(number, stop_soon)
         self._on_started()
 
     def stop(self) -> None:
@@ -88,8 +97,14 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Leave signals to the event loop: uvicorn would raise them again and spoil the exit code."""
+        """Leave signals to :meth:`startup`: uvicorn would raise them again and spoil the exit code."""
         yield
+
+
+def ignore_stop_signals() -> None:
+    """Let the process end in its own way; the interpreter takes Python's handlers away before it is gone."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -1,5 +1,6 @@
 """The sandbox as a process: start, end, options."""
 
+import contextlib
 import os
 import re
 import signal
@@ -44,31 +45,48 @@ def test_when_started_then_prints_what_clients_need_then_ready():
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_when_signalled_with_clients_connected_then_ends_at_once_with_0(number):
-    process = SandboxProcess(seed="none")
-    process.start()
-    hubs = [RawHub(process) for _ in range(3)]
-    process.call({"action": "query_schemas"})
-    process.fault("freeze_sockets", user="nobody")
-    started = time.monotonic()
-    os.kill(process.pid, number)
-    with pytest.raises(OSError):
-        while True:
-            socket.create_connection(("127.0.0.1", int(process.url.rpartition(":")[2])), 1).close()
-            assert time.monotonic() - started < 5
-    assert process.stop() == 0
-    for hub in hubs:
-        hub.close()
+    with contextlib.ExitStack() as stack:
+        process = stack.enter_context(SandboxProcess(seed="none"))
+        for _ in range(3):
+            stack.callback(RawHub(process).close)
+        process.call({"action": "query_schemas"})
+        process.fault("freeze_sockets", user="nobody")
+        started = time.monotonic()
+        os.kill(process.pid, number)
+        with pytest.raises(OSError):
+            while True:
+                socket.create_connection(("127.0.0.1", int(process.url.rpartition(":")[2])), 1).close()
+                assert time.monotonic() - started < 5
+        assert process.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_when_signalled_again_and_again_until_the_end_then_the_exit_code_is_0(number):
+    """A supervisor and Ctrl+C in a terminal both signal more than once."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ftrackd.sandbox", "--port", "0", "--seed", "none"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        while not process.stdout.readline().startswith("sandbox ready"):
+            assert process.poll() is None
+        deadline = time.monotonic() + 10
+        while process.poll() is None:
+            assert time.monotonic() < deadline
+            process.send_signal(number)
+            time.sleep(0.001)
+    assert process.returncode == 0
 
 
 def test_when_sockets_are_frozen_then_the_end_does_not_wait_for_them():
-    process = SandboxProcess(seed="none")
-    process.start()
-    hub = RawHub(process)
-    process.fault("freeze_sockets")
-    started = time.monotonic()
-    assert process.stop() == 0
-    assert time.monotonic() - started < 4
-    hub.close()
+    with contextlib.ExitStack() as stack:
+        process = stack.enter_context(SandboxProcess(seed="none"))
+        stack.callback(RawHub(process).close)
+        process.fault("freeze_sockets")
+        started = time.monotonic()
+        assert process.stop() == 0
+        assert time.monotonic() - started < 4
 
 
 def test_when_database_is_a_file_then_rows_keys_and_bytes_survive_sigkill(tmp_path):
