@@ -54,7 +54,8 @@ class DaemonProcess:
         self._plugins = list(plugins)
         self._settings = dict(settings or {})
         self._options = list(options)
-        self._environment = dict(environment or {})
+        #: Further variables of the process; a change takes effect with the next :meth:`start`.
+        self.environment = dict(environment or {})
         self._folder = tempfile.TemporaryDirectory(prefix="ftrackd-")
         self._process: subprocess.Popen[bytes] | None = None
         self.state_dir = Path(self._folder.name)
@@ -172,4 +173,4 @@ class DaemonProcess:
             "FTRACKD_CONFIG": os.devnull,
         }
         chosen = {f"FTRACKD_{name}": value for name, value in self._settings.items()}
-        return {**inherited, **own, **self._sandbox.environment, **chosen, **self._environment}
+        return {**inherited, **own, **self._sandbox.environment, **chosen, **self.environment}

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import psutil
 import pytest
 
 from ftrackd.api.event.base import Event
@@ -155,3 +156,25 @@ def descriptions(recording: Recording, task_id: str) -> list[str]:
         for change in line["changes"]
         if change[0] == task_id and change[2] is not None
     ]
+
+
+def test_when_a_second_signal_comes_then_the_drain_ends_at_once_and_the_event_waits(
+    run_daemon: Run, recording: Recording, publish: Callable[[Sequence[int]], None]
+) -> None:
+    """A callback sleeps for ever: the first SIGTERM waits for it, the second does not."""
+    stuck = {**recording.environment, "RECORDER_DELAY_S": "1000"}
+    daemon = run_daemon(settings={**DURABLE, "DAEMON__DRAIN_LIMIT_S": "100"}, environment=stuck)
+    publish([0])
+    daemon.wait_for(lambda: daemon.plugin("recorder")["running"], what="running")
+    family = psutil.Process(daemon.pid).children(recursive=True)
+    os.kill(daemon.pid, signal.SIGTERM)
+    daemon.wait_for(lambda: daemon.status()["state"] == "draining", what="draining")
+    time.sleep(0.6)  # within half a second a second signal is the same Ctrl-C, delivered twice
+    began = time.monotonic()
+    assert daemon.stop() == 0
+    assert time.monotonic() - began < 5
+    assert not psutil.wait_procs(family, timeout=5)[1]
+
+    daemon.environment.update(recording.environment, RECORDER_DELAY_S="0")
+    daemon.start()
+    daemon.wait_for(lambda: recording.numbers() == [0], what="handled by the next daemon")
