@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 from ftrackd.api import _json, exception
@@ -41,6 +42,38 @@ def decode(body: bytes, status: int, reason: str, url: str) -> Any:
             status=status,
         )
     return answer
+
+
+def only(answers: Any, shape: type[Any]) -> Any:
+    """Return the one item of `answers` to a single request, which must be of the type `shape`.
+
+    ServerError when it is not: proxies and servers that are not up yet answer with JSON of their own.
+    """
+    answer = answers[0] if isinstance(answers, (list, tuple)) and answers else None
+    if not isinstance(answer, shape):
+        raise _unexpected(answers)
+    return answer
+
+
+def found(answers: Any) -> tuple[Sequence[Any], int | None]:
+    """Return the rows in `answers` to a single query, and the offset of the next page or None.
+
+    ServerError when there are none in it.
+    """
+    answer = only(answers, dict)
+    rows = answer.get("data")
+    if not isinstance(rows, (list, tuple)):
+        raise _unexpected(answers)
+    metadata = answer.get("metadata") or {}
+    return rows, (metadata.get("next") or {}).get("offset")
+
+
+def _unexpected(answers: Any) -> exception.ServerError:
+    text = repr(answers)
+    excerpt = text[:_EXCERPT_LENGTH]
+    return exception.ServerError(
+        f"Server reported error in unexpected format. Raw error was: {excerpt}", content=text
+    )
 
 
 def _reported(answer: dict[str, Any], status: int) -> exception.ServerError:

@@ -23,6 +23,11 @@ def quoted(value: Any) -> str:
     return '"' + _NEEDS_ESCAPE.sub(r"\\\g<0>", text) + '"'
 
 
+def is_expressible(values: Iterable[Any]) -> bool:
+    """Return whether each of the `values` can stand in a query."""
+    return not any(str(value).endswith("\\") for value in values)
+
+
 def select(projections: str, source: str, condition: str = "") -> str:
     """Return the query for `projections` from `source`, a type with or without a condition of its own."""
     words = ["select", projections, "from", source]

@@ -65,6 +65,15 @@ def translate(error: requests.exceptions.RequestException, url: str) -> ServerRe
     )
 
 
+def missing_certificates(error: OSError, url: str) -> ServerRequestError:
+    """Return our error for certificates that cannot be read; the caller raises it ``from error``."""
+    return ServerRequestError(
+        f"No request to {url} is possible; check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE: {error}",
+        sent=False,
+        passing=False,
+    )
+
+
 def _plain_reason(error: BaseException) -> str:
     """Return what the system said in the end, without the wrapping of the libraries on the way."""
     seen: set[int] = set()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ftrackd.api import _answer
 from ftrackd.api import collection as _collection
 from ftrackd.api._group import Groups
 from ftrackd.api._layout import Layout
@@ -27,10 +28,8 @@ class MergeMethods(RequestMethods):
         For `regroup` see :meth:`_absorb`.
         """
         with self._keeping_fresh():
-            result = self.call([{"action": "query", "expression": expression}])[0]
-            metadata = result.get("metadata") or {}
-            following = (metadata.get("next") or {}).get("offset")
-            return self._absorb(result["data"], regroup=regroup), following
+            rows, following = _answer.found(self.call([{"action": "query", "expression": expression}]))
+            return self._absorb(rows, regroup=regroup), following
 
     @contextmanager
     def _keeping_fresh(self) -> Iterator[None]:

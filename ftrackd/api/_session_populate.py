@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ftrackd.api import exception
-from ftrackd.api._expression import primary_key_in, select
+from ftrackd.api._expression import is_expressible, primary_key_in, select
 from ftrackd.api._group import CHUNK
 from ftrackd.api._session_merge import MergeMethods, _is_entity
 from ftrackd.api.entity.base import Entity
@@ -80,6 +80,10 @@ class PopulateMethods(MergeMethods):
                 raise
             # One of the others may be what the server refuses.
             self._load([entity], projection)
+        except ValueError:
+            # A query cannot name every key there is; that is no reason not to load the others.
+            expressible = [each for each in companions if is_expressible(each._primary_values())]
+            self._load(expressible if entity in expressible else [entity], projection)
 
     def _companions(self, entity: Entity, name: str) -> list[Entity]:
         group = entity._group

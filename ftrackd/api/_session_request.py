@@ -84,6 +84,9 @@ class RequestMethods(SessionState):
             response: requests.Response = self._request.post(url, headers=headers, data=body, timeout=limits)
         except requests.exceptions.RequestException as error:
             raise _network_error.translate(error, url) from error
+        except OSError as error:
+            # What requests says, and no more, of a file with certificates that is not there.
+            raise _network_error.missing_certificates(error, url) from error
         return response
 
     def _wait_before(self, attempt: int, reason: object) -> bool:

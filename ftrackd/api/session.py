@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ftrackd.api import _schema_cache, exception, plugin
+from ftrackd.api import _answer, _schema_cache, exception, plugin
 from ftrackd.api import cache as _cache
 from ftrackd.api._entity_types import EntityTypes
 from ftrackd.api._expression import primary_key_is, select
@@ -192,7 +192,8 @@ class Session(ActionMethods, StorageMethods):
 
     def _fetch_server_information(self) -> dict[str, Any]:
         """Return what the server says about itself; this is also the check of the credentials."""
-        information: dict[str, Any] = self.call([{"action": "query_server_information"}])[0]
+        answers = self.call([{"action": "query_server_information"}])
+        information: dict[str, Any] = _answer.only(answers, dict)
         return information
 
     def check_server_compatibility(self) -> None:
@@ -236,7 +237,7 @@ class Session(ActionMethods, StorageMethods):
             schemas = _schema_cache.read(path, expected)
             if schemas is not None:
                 return schemas
-        fetched: list[dict[str, Any]] = self.call([{"action": "query_schemas"}])[0]
+        fetched: list[dict[str, Any]] = _answer.only(self.call([{"action": "query_schemas"}]), list)
         if path is not None:
             _schema_cache.write(path, fetched, expected)
         return fetched

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -115,6 +116,11 @@ class CannedServer:
             if isinstance(answer, dict) and "exception" in answer:
                 return _json(answer)
         return _json(answers)
+
+    def encrypt(self, context: ssl.SSLContext) -> None:
+        """Speak HTTPS from now on, with the certificate of `context`."""
+        self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
+        self.url = self.url.replace("http:", "https:")
 
     @property
     def expressions(self) -> list[str]:

@@ -198,6 +198,23 @@ def test_when_keys_have_several_values_then_they_are_asked_for_together(
     assert f'where ({parent} and key is "a") or ({parent} and key is "b")' in server.expressions[-1]
 
 
+def test_when_the_key_of_one_cannot_stand_in_a_query_then_the_others_are_loaded(
+    session: Session, server: CannedServer
+) -> None:
+    """Somebody's metadata key that ends with a backslash is no reason to refuse all others."""
+    keys = ["a", "b\\", "c"]
+    server.answer = lambda request: rows("Metadata", *({"parent_id": "p", "key": key} for key in keys))
+    first, odd, last = session.query("select key from Metadata").all()
+    server.calls.clear()
+    server.answer = lambda request: rows(
+        "Metadata", *({"parent_id": "p", "key": key, "value": key * 2} for key in ("a", "c"))
+    )
+    assert (first["value"], last["value"]) == ("aa", "cc")
+    assert len(server.calls) == 1
+    with pytest.raises(ValueError, match="ends with a backslash"):
+        odd["value"]
+
+
 def test_when_a_row_was_not_merged_then_it_gets_what_is_loaded(
     world: World, session: Session, server: CannedServer
 ) -> None:

@@ -1,8 +1,11 @@
 """Calls: errors as types, retries where repeating is safe, connections that are kept and closed."""
 
 import socket
+import ssl
+import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,6 +80,27 @@ def test_when_text_comes_with_success_then_it_is_an_unexpected_format(
     server.script = [Raw(200, b"hello")]
     with pytest.raises(exception.ServerError, match=r"unexpected format\. Raw error was: hello"):
         session.call([{"action": "update"}])
+
+
+@pytest.mark.parametrize("body", [b"null", b"[]", b"[null]", b"{}", b'[{"data": null}]', b'["text"]'])
+def test_when_the_answer_has_no_rows_then_it_is_an_unexpected_format(
+    session: Session, server: CannedServer, body: bytes
+) -> None:
+    """Proxies and half-started servers answer with JSON too."""
+    server.script = [Raw(200, body)]
+    with pytest.raises(exception.ServerError, match="unexpected format"):
+        session.query("Task").all()
+
+
+@pytest.mark.parametrize("body", [b"null", b"[]", b"[null]", b"{}"])
+@pytest.mark.parametrize("answered", [0, 1])
+def test_when_a_session_starts_on_odd_answers_then_it_is_an_unexpected_format(
+    server: CannedServer, body: bytes, answered: int
+) -> None:
+    information = Raw(200, b'[{"version": "4.13.8", "schema_hash": "none"}]')
+    server.script = [*[information][:answered], Raw(200, body)]
+    with pytest.raises(exception.ServerError, match="unexpected format"):
+        Session(server.url, "key", "jane", plugin_paths=[], schema_cache_path=False)
 
 
 def test_when_an_error_status_has_other_json_then_it_is_a_server_error(
@@ -274,6 +298,41 @@ def test_when_the_environment_names_a_proxy_then_it_is_used(
     with Session("http://studio.invalid", "key", "jane", plugin_paths=[], schema_cache_path=False) as session:
         assert session.query("Task").all() == []
     assert server.headers["host"] == "studio.invalid"
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A file with a new certificate for 127.0.0.1, signed by itself, and its key."""
+    both = tmp_path / "server.pem"
+    subject = ["-subj", "/CN=studio", "-addext", "subjectAltName=IP:127.0.0.1"]
+    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "certificate.pem")]
+    subprocess.run([*new, *files, *subject], check=True, capture_output=True)
+    both.write_bytes(b"".join((tmp_path / name).read_bytes() for name in ("key.pem", "certificate.pem")))
+    return both
+
+
+def test_when_the_environment_names_certificates_then_they_are_trusted(
+    server: CannedServer, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.encrypt(context)
+    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with Session(server.url, "key", "jane", plugin_paths=[], schema_cache_path=False) as session:
+        assert session.query("Task").all() == []
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    with pytest.raises(exception.NetworkError, match="certificate verify failed"):
+        Session(server.url, "key", "jane", plugin_paths=[], schema_cache_path=False)
+
+
+def test_when_the_certificates_are_missing_then_the_error_names_file_and_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle.pem")
+    with pytest.raises(exception.NetworkError, match=r"REQUESTS_CA_BUNDLE.*/no/such/bundle\.pem"):
+        Session("https://127.0.0.1:1", "key", "jane", plugin_paths=[], schema_cache_path=False)
 
 
 def test_when_credentials_are_attached_then_they_are_headers() -> None:
