@@ -16,7 +16,7 @@ from ftrackd.delivery.errors import (
     JournalUnavailableError,
 )
 
-_FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE")
+_FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
 _CORRUPT = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ", "SQLITE_FORMAT")
 # Damage that SQLite reports as a plain error: our checksum functions only fail over values of another type.
 _SIGNS_OF_DAMAGE = ("unsupported file format", "user-defined function raised exception")

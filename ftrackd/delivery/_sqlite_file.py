@@ -126,6 +126,45 @@ def replace_damaged(
         raise
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one that has its name later; None when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def write_anew(path: Path, source: sqlite3.Connection) -> None:
+    """Write what an open connection still reads of a journal that was removed back to its place.
+
+    What somebody else put there is set aside.
+
+    Raises:
+        JournalUnavailableError: the folder does not allow it; `source` is as it was.
+    """
+    rescued = path.with_name(path.name + ".rescued")
+    try:
+        rescued.unlink(missing_ok=True)
+        target = sqlite3.connect(rescued, isolation_level=None)
+        try:
+            source.backup(target)
+        finally:
+            target.close()
+        rescued.chmod(0o600)
+        if path.exists():
+            set_aside(path, "it was put in the place of a journal in use")
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        rescued.replace(path)
+    except OSError as error:
+        raise JournalUnavailableError(
+            f"The journal {path} was removed and cannot be written anew ({error.strerror}); "
+            f"its folder must be writable for {user_name()}.",
+            path,
+        ) from error
+
+
 def connect_reader(path: Path) -> sqlite3.Connection:
     """A connection that cannot write."""
     connection = connect(path)

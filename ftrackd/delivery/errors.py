@@ -9,6 +9,7 @@
     │   ├── JournalLockedError        another daemon uses it
     │   ├── JournalVersionError       a newer ftrackd wrote it
     │   └── JournalCorruptError       its content is damaged
+    │       └── JournalRemovedError   its file was removed or replaced while it was in use
     ├── UnknownDeliveryError          an operator named a delivery or an event that is not there
     └── CatchUpError                  the server's Event log could not be read
 """
@@ -48,11 +49,21 @@ class JournalLockedError(JournalError):
 
 
 class JournalVersionError(JournalError):
-    """A newer ftrackd wrote this journal; it is left as it is."""
+    """A newer ftrackd wrote this journal; it is left as it is.
+
+    ``exit_code`` is what ``ftrackd run`` ends with: as for settings that are wrong, because starting again
+    would not help, and a service manager must not try it for ever.
+    """
+
+    exit_code = 2
 
 
 class JournalCorruptError(JournalError):
     """The journal's content is damaged; what can be read of it can be salvaged."""
+
+
+class JournalRemovedError(JournalCorruptError):
+    """Somebody removed or replaced the journal's file while it was in use; it can be written anew."""
 
 
 class UnknownDeliveryError(DeliveryError):

@@ -16,7 +16,12 @@ from ftrackd.delivery._sqlite_inspection import Inspection
 from ftrackd.delivery._sqlite_salvage import CHECK_AT_OPEN_BYTES
 from ftrackd.delivery._sqlite_transaction import SqliteTransaction
 from ftrackd.delivery.clock import JournalClock
-from ftrackd.delivery.errors import JournalCorruptError, JournalError, UnknownDeliveryError
+from ftrackd.delivery.errors import (
+    JournalCorruptError,
+    JournalError,
+    JournalRemovedError,
+    UnknownDeliveryError,
+)
 from ftrackd.delivery.failpoints import failpoint
 from ftrackd.delivery.journal import DeadLetter, JournalStats, PluginBacklog, State
 
@@ -69,6 +74,7 @@ class SqliteJournal:
         try:
             with translated(path):
                 self._writer, self.salvage = _sqlite_file.open_writer(path, check_at_open_bytes)
+                self._identity = _sqlite_file.identity(path)
                 failpoint("journal.open.before_recovery")
                 self._recover()
                 failpoint("journal.open.after_recovery")
@@ -96,6 +102,10 @@ class SqliteJournal:
         with self._lock, translated(self.path):
             if self._closed:
                 raise JournalError(f"The journal {self.path} is closed.", self.path)
+            if self._is_removed():
+                raise JournalRemovedError(
+                    f"The journal {self.path} was removed or replaced while it was in use.", self.path
+                )
             if self._inspection is not None and self._inspection.damage is not None:
                 raise JournalCorruptError(self._inspection.damage, self.path)
             self._writer.execute("BEGIN IMMEDIATE")
@@ -205,16 +215,31 @@ class SqliteJournal:
                 raise JournalError(f"The journal {self.path} is closed.", self.path)
             return self._reader.execute(statement, parameters).fetchall()
 
+    def _is_removed(self) -> bool:
+        # What is written to a file without a name is gone with this process, and nobody would notice.
+        return _sqlite_file.identity(self.path) != self._identity
+
     def repair(self, reason: str) -> None:
-        """Set the damaged file aside, save what can be read of it, and go on with that."""
+        """Set the damaged file aside, save what can be read of it, and go on with that; a removed one is
+        written anew.
+        """
         with self._lock, self._read_lock, translated(self.path):
             self._end_inspection()
+            was_removed = self._is_removed()
+            if was_removed:
+                # Before anything is closed: until it has its name, only our connections can read it.
+                _sqlite_file.write_anew(self.path, self._writer)
             self._reader.close()
             self._writer.close()
-            self._writer, self.salvage = _sqlite_file.replace_damaged(
-                self.path, reason, self._check_at_open_bytes
-            )
+            if was_removed:
+                self._writer, self.salvage = _sqlite_file.open_writer(self.path, self._check_at_open_bytes)
+            else:
+                self._writer, self.salvage = _sqlite_file.replace_damaged(
+                    self.path, reason, self._check_at_open_bytes
+                )
+            self._identity = _sqlite_file.identity(self.path)
             self._reader = _sqlite_file.connect_reader(self.path)
+            self._lock_again()
             with self.transaction() as transaction:
                 transaction.recall_tokens()
 
@@ -231,6 +256,15 @@ class SqliteJournal:
                     self._writer.close()
             finally:
                 self._unlock()
+
+    def _lock_again(self) -> None:
+        """Hold a lock that others see, when the lock's file went with the journal's."""
+        lock_path = self.path.with_name(self.path.name + ".lock")
+        held = os.fstat(self._lock_file)
+        if _sqlite_file.identity(lock_path) != (held.st_dev, held.st_ino):
+            lock_file = _sqlite_file.lock(self.path)
+            self._unlock()
+            self._lock_file = lock_file
 
     def _unlock(self) -> None:
         fcntl.flock(self._lock_file, fcntl.LOCK_UN)

@@ -18,6 +18,7 @@ from ftrackd.delivery.errors import (
     JournalError,
     JournalFullError,
     JournalLockedError,
+    JournalRemovedError,
     JournalUnavailableError,
     JournalVersionError,
 )
@@ -217,6 +218,69 @@ def test_when_the_damage_shows_while_it_runs_then_it_is_replaced_and_goes_on(tmp
         assert len(set_aside(tmp_path)) == 1
 
 
+@pytest.mark.parametrize("pattern", ["journal.sqlite", "journal.sqlite*"])
+def test_when_the_file_is_removed_while_it_runs_then_it_is_written_anew_with_everything(tmp_path, pattern):
+    path = tmp_path / "journal.sqlite"
+    journal = SqliteJournal(path)
+    with RunningDelivery(journal) as running:
+        for number in range(20):
+            running.receive(number, f"x{number}")
+        running.delivery.flush()
+        for file in tmp_path.glob(pattern):
+            file.unlink()
+        running.receive(20)
+        running.delivery.flush()
+        reasons = [call[1].degraded for call in running.listener.named("health_changed")]
+        assert "was removed or replaced" in reasons[0]
+        assert reasons[-1] is None
+        with pytest.raises(JournalLockedError):
+            SqliteJournal(path)
+    again = SqliteJournal(path)
+    assert again.salvage is None
+    assert again.stats().plugins[0].ready == 21
+    again.close()
+
+
+def test_when_another_file_is_put_in_its_place_then_that_is_kept_and_ours_goes_on(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    journal = SqliteJournal(path)
+    fill(journal)
+    other = tmp_path / "other"
+    other.write_bytes(b"somebody's backup")
+    other.replace(path)
+    with pytest.raises(JournalRemovedError, match="replaced"), journal.transaction():
+        pass
+    journal.repair("as told")
+    assert journal.stats().events == 60
+    with journal.transaction() as transaction:
+        transaction.remember("it", "works")
+    journal.close()
+    assert [file.read_bytes() for file in set_aside(tmp_path)] == [b"somebody's backup"]
+    again = SqliteJournal(path)
+    assert again.salvage is None
+    assert (again.stats().events, again.recall("it")) == (60, "works")
+    again.close()
+
+
+def test_when_its_folder_is_removed_while_it_runs_then_events_wait_until_there_is_one(tmp_path):
+    folder = tmp_path / "state"
+    folder.mkdir()
+    with RunningDelivery(SqliteJournal(folder / "journal.sqlite")) as running:
+        running.receive(0)
+        running.delivery.flush()
+        shutil.rmtree(folder)
+        running.receive(1)
+        eventually(lambda: running.delivery.health.degraded is not None)
+        folder.mkdir()
+        eventually(lambda: running.delivery.health.degraded is None, "well again", 5)
+        running.runner.automatic = True
+        running.delivery.plugin_ready("p", 1)
+        eventually(lambda: running.runner.events() == ["e0", "e1"])
+    again = SqliteJournal(folder / "journal.sqlite")
+    assert again.stats().events == 2
+    again.close()
+
+
 def test_when_a_large_journal_is_damaged_then_it_is_found_while_it_runs(tmp_path):
     path = tmp_path / "journal.sqlite"
     journal = SqliteJournal(path)
@@ -405,6 +469,17 @@ def test_when_the_disk_is_full_then_the_error_is_typed_and_what_was_stored_stays
         assert again.salvage is None
         assert again.stats().events == stored > 10
         again.close()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to mount a small file system")
+def test_when_the_disk_is_full_at_the_start_then_the_error_says_to_make_room(tmp_path):
+    with SmallDisk(tmp_path / "disk") as disk:
+        SqliteJournal(disk.folder / "journal.sqlite").close()
+        disk.fill()
+        with pytest.raises(JournalFullError, match="make room"):
+            SqliteJournal(disk.folder / "journal.sqlite")
+        disk.free()
+        SqliteJournal(disk.folder / "journal.sqlite").close()
 
 
 def test_when_a_file_size_limit_is_reached_then_the_error_is_typed_too(tmp_path):
