@@ -42,7 +42,10 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         f"{journal['events']} events kept, {journal['megabytes']} MB"
     )
     for loop in report["loops"]:
-        print(f"loop     {loop}")
+        print(
+            f"loop     {loop['plugin']} slowed down: {loop['count']} events within a minute for entity "
+            f"{loop['entity_id']}, caused by {report['server']['api_user']}"
+        )
     if report["unsafe_paths_allowed"]:
         print("warning  hosting.allow_unsafe_paths is on: code that other users may write is loaded")
 

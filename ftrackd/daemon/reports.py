@@ -143,12 +143,12 @@ class Reports:
     def dead(self, arguments: Arguments) -> Answer:
         """List dead letters, newest first."""
         letters = self._parts.delivery.dead_letters(arguments.get("plugin"))
-        return 200, [_letter_document(letter) for letter in reversed(letters)]
+        return 200, [letter_document(letter) for letter in reversed(letters)]
 
     def dead_show(self, arguments: Arguments) -> Answer:
         """Show one dead letter with its event."""
         letter = self._parts.delivery.dead_letter(_number(arguments.get("id")))
-        return 200, {**_letter_document(letter), "error": letter.error, "event": json.loads(letter.payload)}
+        return 200, {**letter_document(letter), "error": letter.error, "event": json.loads(letter.payload)}
 
     def _settle(self, arguments: Arguments, change: Any) -> Answer:
         if arguments.get("all"):
@@ -193,7 +193,8 @@ def moment(text: str, now: float | None = None) -> float:
         ) from error
 
 
-def _letter_document(letter: DeadLetter) -> dict[str, Any]:
+def letter_document(letter: DeadLetter) -> dict[str, Any]:
+    """Return a dead letter as lists show it."""
     return {
         "id": letter.delivery_id,
         "plugin": letter.plugin,
@@ -204,8 +205,14 @@ def _letter_document(letter: DeadLetter) -> dict[str, Any]:
         "error_id": letter.error_id,
         "received_at": _iso(letter.received_at),
         "parked_at": _iso(letter.parked_at),
-        "reason": letter.error.strip().splitlines()[-1] if letter.error.strip() else "",
+        "reason": _reason(letter.error),
     }
+
+
+def _reason(error: str) -> str:
+    """The line that says what happened: a traceback ends with it, a report with a stack begins with it."""
+    lines = error.strip().splitlines() or [""]
+    return lines[-1] if lines[0].startswith("Traceback ") else lines[0]
 
 
 def _iso(seconds: float) -> str:

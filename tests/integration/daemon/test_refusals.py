@@ -2,13 +2,16 @@
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from ftrackd.delivery._sqlite_schema import APPLICATION_ID
 from ftrackd.testing.sandbox import SandboxProcess
 
 
@@ -112,6 +115,20 @@ def test_a_state_folder_that_cannot_be_made(tmp_path: Path, sandbox: SandboxProc
     )
     assert code == 1
     assert "daemon.state_dir" in lines[-1]
+
+
+def test_a_journal_of_a_newer_version_is_refused_for_good(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    """Exit code 2 keeps a service manager from starting it again and again."""
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as journal:
+        journal.execute("CREATE TABLE later (it TEXT)")
+        journal.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        journal.execute("PRAGMA user_version = 999")
+    before = (tmp_path / "journal.sqlite").read_bytes()
+    code, lines = run(tmp_path, "run", **server(sandbox.url, sandbox.api_user, sandbox.api_key))
+    assert code == 2
+    assert len(lines) == 1
+    assert "written by a newer ftrackd (schema 999" in lines[0]
+    assert (tmp_path / "journal.sqlite").read_bytes() == before
 
 
 def test_a_second_daemon_on_the_same_state(tmp_path: Path, sandbox: SandboxProcess) -> None:
