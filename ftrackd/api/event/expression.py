@@ -183,23 +183,23 @@ _OPERATORS = frozenset(("=", "!=", ">", ">=", "<", "<="))
 class Parser:
     """Turns the text of an expression into an :class:`Expression`."""
 
-    def parse(self, text: str) -> Expression:
-        """Return *text* as an expression.
+    def parse(self, expression: str) -> Expression:
+        """Return the text *expression* as an expression.
 
         Raises:
-            ParseError: when *text* is not an expression. The message names the position and, where it can be
-                told, the remedy.
+            ParseError: when *expression* is not an expression. The message names the position and, where it
+                can be told, the remedy.
         """
-        if not isinstance(text, str):
-            raise ParseError(f"An expression is text, not {type(text).__name__}: {text!r:.200}")
-        if len(text) > MAXIMUM_LENGTH:
+        if not isinstance(expression, str):
+            raise ParseError(f"An expression is text, not {type(expression).__name__}: {expression!r:.200}")
+        if len(expression) > MAXIMUM_LENGTH:
             raise ParseError(
-                f"An expression of {len(text)} characters is too long; the limit is {MAXIMUM_LENGTH}."
+                f"An expression of {len(expression)} characters is too long; the limit is {MAXIMUM_LENGTH}."
             )
-        expression, position = _parse_any(text, 0, 0)
-        if position != len(text):
-            raise _error(text, position, _NO_END)
-        return expression
+        parsed, position = _parse_any(expression, 0, 0)
+        if position != len(expression):
+            raise _error(expression, position, _NO_END)
+        return parsed
 
 
 @lru_cache(maxsize=1024)
