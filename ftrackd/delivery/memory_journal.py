@@ -266,9 +266,12 @@ class MemoryTransaction:
         row = self._content.rows.get(delivery_id)
         return row if row is not None and row.state is State.CLAIMED and row.token == token else None
 
-    def close(self, delivery_id: int, token: int) -> bool:
-        """Finish a delivery for ever; False when the lease was lost."""
-        row = self._leased(delivery_id, token)
+    def close(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Finish deliveries for ever; returns those whose lease was lost, which it leaves alone."""
+        return [claim for claim in claims if not self._close(claim)]
+
+    def _close(self, claim: Claim) -> bool:
+        row = self._leased(claim.delivery_id, claim.token)
         if row is not None:
             self._end(row, State.CLOSED)
         return row is not None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from ftrackd.delivery.journal import Claim, JournalTransaction
 
@@ -17,8 +18,7 @@ class Verdict(enum.Enum):
     RELEASE = enum.auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """One claim and what becomes of it; ``hold`` for PARK, ``delay_s`` for RETRY."""
 
     claim: Claim
@@ -30,12 +30,23 @@ class Settlement:
     hold: bool = False
 
     def apply(self, transaction: JournalTransaction) -> bool:
-        """Write it; False when the lease was lost meanwhile, and nothing was written."""
+        """Write it alone; False when the lease was lost meanwhile, and nothing was written."""
         delivery_id, token = self.claim.delivery_id, self.claim.token
         if self.verdict is Verdict.CLOSE:
-            return transaction.close(delivery_id, token)
+            return not transaction.close([self.claim])
         if self.verdict is Verdict.RETRY:
             return transaction.retry(delivery_id, token, self.delay_s, self.error)
         if self.verdict is Verdict.PARK:
             return transaction.park(delivery_id, token, self.error, self.error_id, self.hold)
         return transaction.release(delivery_id, token)
+
+
+def apply_all(settlements: Sequence[Settlement], transaction: JournalTransaction) -> list[Settlement]:
+    """Write them, those that close all at once; returns the ones whose lease was lost meanwhile."""
+    closing = {settled.claim.token: settled for settled in settlements if settled.verdict is Verdict.CLOSE}
+    lost: list[Settlement] = []
+    if closing:
+        claims = [settled.claim for settled in closing.values()]
+        lost = [closing[claim.token] for claim in transaction.close(claims)]
+    others = (settled for settled in settlements if settled.verdict is not Verdict.CLOSE)
+    return lost + [settled for settled in others if not settled.apply(transaction)]

@@ -24,7 +24,7 @@ from ftrackd.delivery.journal import Appended, Claim, Journal, JournalTransactio
 from ftrackd.delivery.maintenance import Maintenance
 from ftrackd.delivery.notification import notify
 from ftrackd.delivery.ports import DeliveryListener, Health
-from ftrackd.delivery.settlement import Settlement, Verdict
+from ftrackd.delivery.settlement import Settlement, Verdict, apply_all
 
 if TYPE_CHECKING:
     from ftrackd.settings import DeliverySettings
@@ -303,7 +303,7 @@ class Writer:
     def _write(self, batch: _Batch, transaction: JournalTransaction) -> None:
         if batch.settlements:
             failpoint("settle.before")
-            batch.lost_leases = [settled for settled in batch.settlements if not settled.apply(transaction)]
+            batch.lost_leases = apply_all(batch.settlements, transaction)
             failpoint("settle.after")
         if batch.intakes:
             failpoint("append.before")

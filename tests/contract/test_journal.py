@@ -46,6 +46,8 @@ def claim(journal, owner="one", plugin="p", limit=100, ready=100):
 
 def settle(journal, method, claimed, *arguments):
     with journal.transaction() as transaction:
+        if method == "close":
+            return not transaction.close([claimed])
         return getattr(transaction, method)(claimed.delivery_id, claimed.token, *arguments)
 
 
@@ -128,6 +130,25 @@ def test_when_closed_then_it_is_never_delivered_again(engine):
         assert transaction.reclaim(5, hold=False) == []
     append(journal, 1)
     assert claim(journal) == []
+
+
+def test_when_many_are_closed_at_once_then_only_lost_leases_are_told_and_left_alone(engine, time):
+    for number in range(5):
+        append(engine.journal, number, NewDelivery("p", (f"k{number}",)))
+    stale = claim(engine.journal)[1:3]
+    time.seconds += LEASE_S + 1
+    with engine.journal.transaction() as transaction:
+        transaction.reclaim(5, hold=False)
+    claims = claim(engine.journal, ready=5)
+    assert ids(claims) == ["e0", "e1", "e2", "e3", "e4"]
+    with engine.journal.transaction() as transaction:
+        assert transaction.close([claims[0], *stale, claims[4]]) == stale
+    with engine.journal.transaction() as transaction:
+        assert transaction.close([claims[0], claims[1]]) == [claims[0]], "closed once already"
+        assert transaction.close([]) == []
+    journal = engine.reopen()
+    with journal.transaction() as transaction:
+        assert [item.event_id for item in transaction.reclaim(5, hold=False)] == ["e2", "e3"]
 
 
 def test_when_the_process_ends_then_what_it_claimed_is_offered_again_and_counted(engine):

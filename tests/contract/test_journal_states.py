@@ -126,7 +126,7 @@ class JournalMachine(RuleBasedStateMachine):
         held = self.holds(item)
         with self.transaction() as transaction:
             if how == "close":
-                done = transaction.close(item.delivery_id, item.token)
+                done = not transaction.close([item])
             elif how == "retry":
                 done = transaction.retry(item.delivery_id, item.token, 5.0, "x")
             elif how == "release":

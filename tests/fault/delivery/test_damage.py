@@ -40,7 +40,7 @@ def fill(journal, events=60):
         claims = transaction.claim("p", "one", 1000, 1000, LEASE_S)
         for number, claim in enumerate(claims):
             if number % 3 == 0:
-                transaction.close(claim.delivery_id, claim.token)
+                transaction.close([claim])
             elif number % 3 == 1:
                 transaction.park(claim.delivery_id, claim.token, "as told", None, False)
             else:

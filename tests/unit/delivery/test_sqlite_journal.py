@@ -25,7 +25,7 @@ def everything_once(journal):
             deliveries = [NewDelivery("p", (f"k{number}",)), NewDelivery("q", ("k",), 5.0, "coalesce")]
             transaction.append(NewEvent(f"e{number}", "ftrack.update", b"{}"), deliveries)
         closed, retried, parked, released = transaction.claim("p", "one", 4, 4, 30.0)
-        transaction.close(closed.delivery_id, closed.token)
+        transaction.close([closed])
         transaction.retry(retried.delivery_id, retried.token, 5.0, "x")
         transaction.park(parked.delivery_id, parked.token, "x", None, False)
         transaction.release(released.delivery_id, released.token)
@@ -80,8 +80,7 @@ def test_when_events_are_pruned_then_the_file_gives_their_room_back(journal):
         with journal.transaction() as transaction:
             for number in range(50):
                 transaction.append(NewEvent(f"e{batch}-{number}", "t", b"x" * 4000), [NewDelivery("p")])
-            for claim in transaction.claim("p", "one", 1000, 1000, 30.0):
-                transaction.close(claim.delivery_id, claim.token)
+            transaction.close(transaction.claim("p", "one", 1000, 1000, 30.0))
     full = journal.stats().size_bytes
     with journal.transaction() as transaction:
         while transaction.prune(10.0**12, 0.0, 10**12, 100, 10.0**12).more:
