@@ -46,6 +46,8 @@ class Metrics:
             ["plugin", "change"],
             registry=registry,
         )
+        # Finding the labelled counters takes longer than counting.
+        self._of_plugin: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         for name, (text, ask) in gauges.items():
             Gauge(name, text, registry=registry).set_function(ask)
 
@@ -68,8 +70,14 @@ class Metrics:
     @hookimpl
     def delivery_done(self, plugin: str, outcome: Mapping[str, Any]) -> None:
         """Count and time."""
-        self._deliveries.labels(plugin, str(outcome["status"])).inc()
-        self._seconds.labels(plugin).observe(float(outcome["seconds"]))
+        status = outcome["status"]
+        found = self._of_plugin.get((plugin, status))
+        if found is None:
+            found = self._deliveries.labels(plugin, status), self._seconds.labels(plugin)
+            self._of_plugin[plugin, status] = found
+        count, seconds = found
+        count.inc()
+        seconds.observe(outcome["seconds"])
 
     @hookimpl
     def plugin_loaded(self, plugin: str) -> None:

@@ -19,6 +19,11 @@ class EventTail:
         self._readers: list[queue.Queue[dict[str, Any]]] = []  # guarded by _lock
         self._lock = threading.Lock()
 
+    @property
+    def is_read(self) -> bool:
+        """Whether somebody reads."""
+        return bool(self._readers)
+
     def add(self, kind: str, **details: Any) -> None:
         """Record what happened: ``received``, ``returned``, ``raised``, ``retry``, ``parked`` ..."""
         if not self._readers:

@@ -132,14 +132,15 @@ class Wiring(DeliveryListener):
             "topic": handover.topic if handover else None,
             "event_id": handover.event_id if handover else None,
         }
-        self._tail.add(
-            outcome.status,
-            plugin=plugin,
-            topic=document["topic"],
-            id=document["event_id"],
-            seconds=round(outcome.seconds, 4),
-            error_id=outcome.error_id or None,
-        )
+        if self._tail.is_read:
+            self._tail.add(
+                outcome.status,
+                plugin=plugin,
+                topic=document["topic"],
+                id=document["event_id"],
+                seconds=round(outcome.seconds, 4),
+                error_id=outcome.error_id or None,
+            )
         self._hooks.call("delivery_done", plugin=plugin, outcome=document)
         if outcome.status != "returned":
             log.warning(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ftrackd.delivery.backoff import full_jitter
 from ftrackd.delivery.brake import Brake
@@ -61,8 +61,7 @@ class Outlook:
     due_in_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdicts:
+class Verdicts(NamedTuple):
     """What an outcome led to: the settlement, the pause that begins with it, and whether it is to be
     written at once; a success can wait a moment for others.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from ftrackd.delivery.classification import Lane
 
@@ -18,8 +18,7 @@ class Recipient:
     priority: int = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Handover:
+class Handover(NamedTuple):
     """One event for one plugin, to be run now.
 
     ``token`` comes back with the outcome and proves that it is the outcome of this attempt. ``raw``: the
@@ -76,8 +75,7 @@ class Outcome(Protocol):
     def seconds(self) -> float: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """An :class:`Outcome`."""
 
     delivery_id: int

@@ -10,8 +10,7 @@ import socket
 import struct
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ftrackd.api import _json
 from ftrackd.hosting.errors import LinkError
@@ -23,8 +22,7 @@ PAYLOAD_LIMIT_BYTES: Final = 64 * 1024 * 1024
 EVENT_LIMIT_BYTES: Final = 16 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One message: ``kind`` says what it is, ``header`` carries small values, ``payload`` raw bytes."""
 
     kind: str

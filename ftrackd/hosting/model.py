@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from pydantic import SecretStr
 
@@ -47,8 +47,7 @@ class PluginSubscription:
         return str(self.metadata["id"])
 
 
-@dataclass(frozen=True)
-class HostedDelivery:
+class HostedDelivery(NamedTuple):  # these two are made for each delivery, where a frozen dataclass is slow
     """One event for one plugin. ``raw`` is the event's JSON exactly as it was received."""
 
     delivery_id: str
@@ -60,8 +59,7 @@ class HostedDelivery:
     expires_at: float | None = None
 
 
-@dataclass(frozen=True)
-class HostedOutcome:
+class HostedOutcome(NamedTuple):
     """How a delivery ended; ``seconds`` is how long it ran.
 
     ``is_transient`` says that the cause lies outside: a connection, a busy server, a plugin between two
