@@ -34,11 +34,23 @@ class UnitOfWork:
         self.operations = Operations()
         #: Entities with values set here; held, because nobody else may hold them until they are committed.
         self.changed: dict[int, Entity] = {}
-        #: Entities of which only collections were read; not held.
-        self.read: weakref.WeakValueDictionary[int, Entity] = weakref.WeakValueDictionary()
+        # Made when needed: most callbacks need none, and making it costs more than the rest of the unit.
+        self._read: weakref.WeakValueDictionary[int, Entity] | None = None
         # One commit at a time: what is recorded meanwhile may build on what is on its way.
         self.commit_lock = threading.RLock()
         self._roll_back = roll_back
+
+    @property
+    def read(self) -> weakref.WeakValueDictionary[int, Entity]:
+        """Entities of which only collections were read; not held."""
+        if self._read is None:
+            self._read = weakref.WeakValueDictionary()
+        return self._read
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nothing is recorded and no entity has anything of this unit."""
+        return not (len(self.operations) or self.changed or self._read)
 
     @property
     def pending_count(self) -> int:
@@ -57,16 +69,18 @@ class UnitOfWork:
 
     def rollback(self) -> None:
         """Forget the pending operations and the local values of this unit, and of no other."""
-        self._roll_back(self)
+        if not self.is_untouched:
+            self._roll_back(self)
 
     def entities(self) -> list[Entity]:
         """Return the entities that have local values or read copies in this unit."""
-        return [*self.changed.values(), *self.read.values()]
+        return [*self.changed.values(), *(self._read.values() if self._read is not None else ())]
 
     def forget_entity(self, entity: Entity) -> None:
         """Stop keeping track of `entity`, whose local values are gone."""
         self.changed.pop(id(entity), None)
-        self.read.pop(id(entity), None)
+        if self._read is not None:
+            self._read.pop(id(entity), None)
 
     def __del__(self) -> None:
         # A thread ended, or a session was dropped: its entities must not keep values that nobody can reach.
