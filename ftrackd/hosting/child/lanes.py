@@ -30,14 +30,16 @@ class Turnstile:
     def passing(self, *, patient: bool) -> Iterator[None]:
         """Hold off whoever wants to be alone while the body runs."""
         with self._condition:
-            self._condition.wait_for(lambda: not self._taken and not (patient and self._waiting))
+            while self._taken or (patient and self._waiting):
+                self._condition.wait()
             self._inside += 1
         try:
             yield
         finally:
             with self._condition:
                 self._inside -= 1
-                self._condition.notify_all()
+                if self._waiting:
+                    self._condition.notify_all()
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
