@@ -145,12 +145,20 @@ def run(services: Services, task: EncodingTask) -> None:
         try:
             _carry_out(services, task)
         except (SandboxError, picture.NoPictureError, OSError) as error:
-            values = {"status": "failed", "data": task.describe(str(error)), "finished_at": _now()}
-            with services.write(task.actor) as transaction:
-                transaction.update("Job", [task.job_id], values)
+            _fail(services, task, str(error))
+        except Exception as error:
+            # A mistake in the encoder: whoever waits for the job must hear of its end all the same.
+            _logger.exception("The job %s failed.", task.job_id)
+            _fail(services, task, f"The encoder failed: {type(error).__name__}: {error}")
     except Exception:
         # One job is contained, such as one that was deleted meanwhile; the server goes on.
         _logger.exception("The job %s could not be finished.", task.job_id)
+
+
+def _fail(services: Services, task: EncodingTask, reason: str) -> None:
+    values = {"status": "failed", "data": task.describe(reason), "finished_at": _now()}
+    with services.write(task.actor) as transaction:
+        transaction.update("Job", [task.job_id], values)
 
 
 def _carry_out(services: Services, task: EncodingTask) -> None:

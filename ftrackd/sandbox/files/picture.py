@@ -45,8 +45,8 @@ def fit(path: Path, size: int) -> Picture:
             has_transparency = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
             image = image.convert("RGBA" if has_transparency else "RGB")
             image.thumbnail((size, size))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise NoPictureError(str(error)) from error
+    except Exception as error:  # contains Pillow's decoders: what they raise for broken files is not documented
+        raise NoPictureError(str(error) or type(error).__name__) from error
     return _encode(image, "PNG" if has_transparency else "JPEG")
 
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import struct
 import os
 import socket
 import time
@@ -349,8 +350,14 @@ def test_when_media_are_encoded_then_review_components_appear(
     assert stored == content if media == "video" else Image.open(io.BytesIO(stored)).size == (64, 36)
 
 
+#: The head of a DDS file whose pixel format Pillow does not know.
+UNKNOWN_PIXELS = b"DDS " + struct.pack("<3I", 124, 0x1007, 20) + struct.pack("<I", 40) + bytes(56)
+UNKNOWN_PIXELS += struct.pack("<2I", 32, 0) + bytes(44)
+
+
 @pytest.mark.parametrize(
-    ("file_type", "content"), [(".txt", b"text"), (".png", b"no picture"), (".png", None)]
+    ("file_type", "content"),
+    [(".txt", b"text"), (".png", b"no picture"), (".png", None), (".png", UNKNOWN_PIXELS)],
 )
 def test_when_media_cannot_be_encoded_then_the_job_fails_with_the_reason(server, file_type, content):
     source = new_id()

@@ -61,3 +61,13 @@ def test_when_picture_is_truncated_then_no_picture_error(tmp_path):
 def test_default_picture_is_a_picture():
     result = picture.default_picture()
     assert opened(result).size == (result.width, result.height)
+
+
+def test_when_a_decoder_trips_over_a_broken_file_then_it_is_no_picture(tmp_path):
+    """Pillow raises NotImplementedError for a pixel format it does not know, among others."""
+    path = save(tmp_path / "a", Image.new("RGB", (40, 20)), "DDS")
+    content = bytearray(path.read_bytes())
+    content[80:84] = bytes(4)  # the flags of the pixel format
+    path.write_bytes(content)
+    with pytest.raises(picture.NoPictureError, match="pixel format"):
+        picture.fit(path, 10)
