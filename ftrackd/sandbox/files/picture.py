@@ -45,7 +45,7 @@ def fit(path: Path, size: int) -> Picture:
             has_transparency = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
             image = image.convert("RGBA" if has_transparency else "RGB")
             image.thumbnail((size, size))
-    except Exception as error:  # contains Pillow's decoders: what they raise for broken files is not documented
+    except Exception as error:  # contains Pillow: what its decoders raise is not documented
         raise NoPictureError(str(error) or type(error).__name__) from error
     return _encode(image, "PNG" if has_transparency else "JPEG")
 

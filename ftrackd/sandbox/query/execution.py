@@ -11,7 +11,12 @@ import sqlalchemy as sa
 from ftrackd.sandbox.query.aggregation import execute_aggregate
 from ftrackd.sandbox.query.criteria import CriteriaCompiler
 from ftrackd.sandbox.query.dialects import dialect_of
-from ftrackd.sandbox.query.errors import QueryError, QueryTooComplexError, UnsupportedQueryError
+from ftrackd.sandbox.query.errors import (
+    QueryError,
+    QueryTooComplexError,
+    QueryValueError,
+    UnsupportedQueryError,
+)
 from ftrackd.sandbox.query.hydration import Columns, Hydrator, Key, Reader, fold
 from ftrackd.sandbox.query.normalisation import Entity, Normaliser
 from ftrackd.sandbox.query.parser import parse, parse_path
@@ -93,6 +98,9 @@ def execute_tree(
         if any(words in str(error.orig) for words in _DATABASE_LIMITS):
             raise QueryTooComplexError(f"the query is too complex for the database: {error.orig}") from error
         raise
+    except sa.exc.DataError as error:
+        # PostgreSQL refuses a sum beyond the largest number, where SQLite answers infinity.
+        raise QueryValueError(f"the values found cannot be computed with: {error.orig}") from error
 
 
 def load_entities(

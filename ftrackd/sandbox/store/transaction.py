@@ -28,6 +28,8 @@ from ftrackd.sandbox.store.workflow import Workflow, read_workflow
 
 Key = list[Any]
 #: Types whose rows decide what new entities get.
+#: PostgreSQL's code for, among others, a text beyond what its indexes take.
+_PROGRAM_LIMIT_EXCEEDED = "54000"
 _WORKFLOW_ROOTS = frozenset(
     [
         "ProjectSchema", "ProjectSchemaOverride", "Schema", "SchemaStatus", "SchemaType", "Status", "Type",
@@ -362,6 +364,10 @@ class Transaction:
             raise translate(self, kind, values, error) from error
         except sa.exc.DataError as error:
             raise ValidationError(f"{kind.name} has a value that does not fit: {error.orig}") from error
+        except sa.exc.OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) == _PROGRAM_LIMIT_EXCEEDED:
+                raise ValidationError(f"{kind.name} has a value that is too long: {error.orig}") from error
+            raise
 
     def _notice(self, kind: EntityType) -> None:
         """Follow changes of rows that shape the schema or the workflows."""

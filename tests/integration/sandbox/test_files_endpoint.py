@@ -4,9 +4,9 @@ import base64
 import hashlib
 import io
 import json
-import struct
 import os
 import socket
+import struct
 import time
 
 import pytest

@@ -1,5 +1,8 @@
 """Creating, updating and deleting: what the server supplies, refuses and takes along."""
 
+import math
+import random
+
 import pytest
 
 from ftrackd.sandbox.errors import (
@@ -10,6 +13,8 @@ from ftrackd.sandbox.errors import (
     UnknownEntityTypeError,
     ValidationError,
 )
+from ftrackd.sandbox.query import execute
+from ftrackd.sandbox.query.errors import QueryError
 from ftrackd.sandbox.schema.build import NO_PRIORITY_ID
 from ftrackd.sandbox.seeds import installation
 from ftrackd.sandbox.seeds.ids import seed_id
@@ -98,6 +103,32 @@ def test_when_a_create_makes_no_sense_then_the_error_says_why(world, entity_type
         pytest.skip("names compare exactly on PostgreSQL")
     with pytest.raises(error, match=message):
         world.create(entity_type, **data)
+
+
+def test_when_a_text_is_very_long_then_it_is_stored_or_refused_as_too_long(world):
+    """An index of PostgreSQL takes 8 kB; random text does not shrink below that."""
+    name = random.Random(46).randbytes(50_000).hex()
+    try:
+        world.update("Task", world.task, name=name)
+    except ValidationError as error:
+        assert "too long" in str(error)
+        assert world.store._engine.dialect.name == "postgresql"
+    else:
+        assert world.row("Task", world.task)["name"] == name
+
+
+def test_when_a_sum_is_beyond_every_number_then_null_or_an_error_of_the_query(world):
+    for entity_id in (world.task, world.create("Task", name="other", parent_id=world.shot)):
+        world.update("Task", entity_id, bid=1.5e308)
+    with world.store.reader() as connection:
+        try:
+            (row,) = execute(
+                connection, world.store.schema, "select sum(bid) from Task group by type_id"
+            ).rows
+        except QueryError as error:
+            assert "out of range" in str(error)
+        else:
+            assert row["sum_bid"] in (None, math.inf)
 
 
 def test_when_an_id_is_taken_then_the_error_is_a_duplicate_entry(world):
