@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
@@ -15,6 +16,7 @@ from ftrackd.daemon.lifecycle import Lifecycle
 from ftrackd.daemon.relay import HubRelay
 from ftrackd.daemon.tail import EventTail
 from ftrackd.delivery import Delivery, DeliveryListener, Ended, Handover, Health, Lane, Recipient
+from ftrackd.delivery.ports import Status
 from ftrackd.hosting import (
     Acknowledge,
     HostedDelivery,
@@ -236,6 +238,17 @@ class Wiring(DeliveryListener):
             letter=delivery_id,
             remedy=f"ftrackd dead show {delivery_id}",
         )
+
+    def interactive_ended(
+        self, plugin: str, event: bytes, status: Status | Literal["expired"], error_id: str | None
+    ) -> None:
+        """Answer an action that no process of its plugin was there for; the host answers all others."""
+        if status == "expired":
+            error_id = uuid.uuid4().hex[:8]
+            log.warning(
+                "interactive event expired before its plugin could run it", plugin=plugin, error_id=error_id
+            )
+            self.host.answer_launch(plugin, event, error_id)
 
     def looping(self, plugin: str, entity_id: str, count: int, delay_s: float) -> None:
         """Name a plugin that triggers itself."""

@@ -128,6 +128,14 @@ class Host:
                 return
         self._loop.call(lambda: self._relay.refused(plugin, delivery))
 
+    def answer_launch(self, plugin: str, raw: bytes, error_id: str) -> None:
+        """Tell whoever launched an action that it failed; for one that never reached the plugin's process.
+
+        Other events than launches are left unanswered. ``error_id`` is what the artist reads out to the
+        administrator, so it has to be in the log.
+        """
+        self._loop.call(lambda: self._relay.answer_launch(plugin, raw, error_id))
+
     def relay(self, plugin: str, raw: bytes) -> None:
         """Hand *plugin* the reply *raw* to something that it published."""
         process = self._group(plugin).current

@@ -130,21 +130,31 @@ class Relay:
                 seconds=now - flight.began_at if flight.began_at is not None else 0.0,
             ),
         )
-        if flight.began_at is not None and topic_of(flight) == _LAUNCH_TOPIC:
-            self._answer_launch(flight, error_id)
+        if topic_of(flight) == _LAUNCH_TOPIC:
+            self.answer_launch(flight.plugin, flight.delivery.raw, error_id)
 
     def refused(self, plugin: str, delivery: HostedDelivery) -> None:
         """Give the outcome of a delivery to a plugin that runs no process."""
+        error_id = uuid.uuid4().hex[:8]
         self._listener.delivery_done(
             plugin,
             HostedOutcome(
-                delivery.delivery_id, delivery.token, "died", f"{plugin} is not running", is_transient=True
+                delivery.delivery_id,
+                delivery.token,
+                "died",
+                f"{plugin} is not running",
+                is_transient=True,
+                error_id=error_id,
             ),
         )
+        if delivery.lane == "interactive":
+            self.answer_launch(plugin, delivery.raw, error_id)
 
-    def _answer_launch(self, flight: Flight, error_id: str) -> None:
-        """Tell whoever launched an action that it failed; its own process cannot any more."""
-        event = _json.loads(flight.delivery.raw)
+    def answer_launch(self, plugin: str, raw: bytes, error_id: str) -> None:
+        """Tell whoever launched an action that it failed; its own process cannot."""
+        event = _json.loads(raw)
+        if event.get("topic") != _LAUNCH_TOPIC:
+            return
         asker = (event.get("source") or {}).get("id")
         if not asker:
             return
@@ -164,4 +174,4 @@ class Relay:
             "target": f'id="{asker}"',
             "inReplyToEvent": event.get("id"),
         }
-        self._listener.plugin_published(flight.plugin, _json.dumps(reply), lambda *_: None)
+        self._listener.plugin_published(plugin, _json.dumps(reply), lambda *_: None)

@@ -142,6 +142,27 @@ def test_when_a_launched_action_kills_its_process_then_the_artist_gets_an_answer
         assert reply["success"] is False
 
 
+def test_when_an_action_waits_behind_one_that_kills_the_process_then_both_artists_get_an_answer(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "action.py").write_text(
+        "import os, time\n"
+        "def launch(event):\n"
+        "    time.sleep(0.3)\n"
+        "    os._exit(1)\n"
+        "def register(session):\n"
+        "    session.event_hub.subscribe('topic=ftrack.action.launch', launch)\n"
+    )
+    with running_host(tmp_path) as running:
+        running.wait_ready("action")
+        running.send("action", "ftrack.action.launch", lane="interactive")
+        running.send("action", "ftrack.action.launch", lane="interactive")
+        replies = running.listener.wait_for(
+            lambda: (found := running.replies()) and len(found) == 2 and found
+        )
+        assert [reply["success"] for reply in replies] == [False, False]
+
+
 def test_when_a_plugin_crashes_again_and_again_then_its_circuit_opens_until_it_is_mended(
     tmp_path: Path,
 ) -> None:

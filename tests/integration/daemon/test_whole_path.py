@@ -82,6 +82,19 @@ def test_an_action_that_raises_says_so_with_an_id_that_is_in_the_log(
     daemon.wait_for(lambda: "as asked" in daemon.log, what="the traceback in the log")
 
 
+def test_an_action_whose_plugin_is_not_there_in_time_says_so_with_an_id_that_is_in_the_log(
+    run_daemon: Run, sandbox_session: Any, task: Any
+) -> None:
+    daemon = run_daemon(settings={"HOSTING__RESTART_DELAY_S": "30", "DELIVERY__INTERACTIVE_EXPIRY_S": "0.5"})
+    sandbox_session.event_hub.connect()
+    os.kill(daemon.plugin("recorder")["pid"], signal.SIGKILL)
+    daemon.wait_for(lambda: daemon.plugin("recorder")["pid"] is None, what="gone")
+    answer = ask(sandbox_session, "ftrack.action.launch", launch_data("recorder", [task]))
+    assert answer["success"] is False
+    error_id = answer["message"].split()[-1]
+    daemon.wait_for(lambda: error_id in daemon.log, what="the error id in the log")
+
+
 def test_a_saved_edit_is_live_within_a_second(
     run_daemon: Run, recording: Recording, sandbox_session: Any
 ) -> None:
