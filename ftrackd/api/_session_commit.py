@@ -137,7 +137,8 @@ class CommitMethods(PopulateMethods):
         self, unit: UnitOfWork, operations: list[Operation], answers: list[tuple[dict[str, Any], Any]]
     ) -> None:
         """Take over what the server made of `operations`."""
-        for entity in unit.entities():
+        touched = unit.entities()
+        for entity in touched:
             self._drop_sent_values(unit, entity)
         rows = []
         for request, answer in answers:
@@ -150,6 +151,9 @@ class CommitMethods(PopulateMethods):
             if entity._group is None:
                 # New entities belong together like those of a query.
                 entity._group = groups.group_for(entity.entity_type, entity._map_key())
+        for entity in touched:
+            # Held since before the local cache was cleared, it is not the one that took over the answer.
+            self._share_values(entity)
         for operation in operations:
             if isinstance(operation, DeleteEntityOperation):
                 self._forget(*operation.address)

@@ -237,6 +237,24 @@ def test_when_a_key_has_quotes_then_the_query_escapes_them(session: Session, ser
         session.get("Task", "a\\")
 
 
+def test_when_the_map_was_cleared_then_a_held_entity_still_shows_what_it_committed(
+    session: Session, server: CannedServer
+) -> None:
+    """Clearing the local cache before each event is a habit; so is holding an entity over it."""
+    server.answer = lambda request: rows("Task", {"id": "1", "name": "old"})
+    held = session.query("select name from Task").one()
+    session._local_cache.clear()
+    server.answer = echo
+    held["name"] = "new"
+    session.commit()
+    assert held["name"] == "new"
+    found = session.get("Task", "1")
+    assert found["name"] == "new"
+    found["name"] = "newer"
+    session.commit()
+    assert found["name"] == "newer"
+
+
 def test_when_deliveries_come_for_months_then_nothing_of_them_stays(
     session: Session, server: CannedServer
 ) -> None:
