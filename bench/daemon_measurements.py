@@ -35,10 +35,29 @@ STREAM_EVENTS = 100_000
 STREAM_CHUNK = 1000
 FAN_OUT_EVENTS = 2000
 IDLE_S = 10.0
+MENU_PLUGINS = 200
+MENUS = 200
 
 EMPTY_PLUGIN = """
 def register(session, **kwargs):
     session.event_hub.subscribe("topic=bench.event", lambda event: None)
+"""
+
+MENU_PLUGIN = """
+def register(session, **kwargs):
+    session.event_hub.subscribe("topic=ftrack.action.discover", lambda event: {"items": []})
+"""
+
+BUSY_PLUGIN = """
+import time
+
+def work(event):
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        time.sleep(0.001)
+
+def register(session, **kwargs):
+    session.event_hub.subscribe("topic=bench.busy", work)
 """
 
 LATENCY_PLUGIN = """
@@ -76,6 +95,22 @@ ROWS = (
         rows.seconds,
         "<= 15 ms",
         rows._at_most(15e-3),
+    ),
+    Row(
+        "menu",
+        "discover answered, 1 plugin",
+        lambda v: v["menu_1"],
+        rows.seconds,
+        "",
+        lambda official, ours: True,
+    ),
+    Row(
+        "menu",
+        "discover answered, 200 idle plugins and a busy one",
+        lambda v: v["menu_200"],
+        rows.seconds,
+        "<= 50 ms",
+        rows._at_most(50e-3),
     ),
     Row(
         "throughput",
@@ -340,6 +375,29 @@ def _latency_of_daemon() -> dict[str, float]:
         return _percentiles(json.loads(report.read_text()))
 
 
+def _menu(pythons: dict[str, str]) -> Values:
+    idle = {f"plugin_{number:03d}": EMPTY_PLUGIN for number in range(MENU_PLUGINS)}
+    crowd = {"menu": MENU_PLUGIN, "busy": BUSY_PLUGIN, **idle}
+    return {"ours": {"menu_1": _menu_opens({"menu": MENU_PLUGIN}), "menu_200": _menu_opens(crowd)}}
+
+
+def _menu_opens(plugins: dict[str, str]) -> float:
+    """Return the median of the seconds from publishing a discover to its answer."""
+    with _daemon(plugins) as (daemon, sandbox, _), _hub(sandbox) as hub:
+        daemon.live()
+        for _ in range(50):
+            hub.publish(Event("bench.busy"))
+        time.sleep(2)
+        passed = []
+        for _ in range(MENUS):
+            replies: list[Any] = []
+            begun = time.perf_counter()
+            hub.publish(Event("ftrack.action.discover", data={"selection": []}), on_reply=replies.append)
+            _until(lambda replies=replies: hub.wait(0.0005) or replies, 0)
+            passed.append(time.perf_counter() - begun)
+        return statistics.median(passed)
+
+
 def _handled(daemon: Daemon, count: int) -> bool:
     journal = daemon.status().get("journal", {})
     return journal.get("events", 0) >= count and journal.get("open") == 0
@@ -491,6 +549,7 @@ def _fan_out(sandbox: SandboxProcess) -> float:
 
 _MEASURES: dict[str, Callable[[dict[str, str]], Values]] = {
     "latency": _latency,
+    "menu": _menu,
     "throughput": _throughput,
     "starting": _starting,
     "stream": _stream,
