@@ -237,6 +237,20 @@ def test_when_a_key_has_quotes_then_the_query_escapes_them(session: Session, ser
         session.get("Task", "a\\")
 
 
+def test_when_a_value_cannot_stand_in_a_query_then_ensure_changes_nothing(
+    session: Session, server: CannedServer
+) -> None:
+    """Not even with a close match: a second ensure would make a second user."""
+    server.calls.clear()
+    with pytest.raises(ValueError, match="ends with a backslash"):
+        session.ensure("User", {"username": "studio\\", "first_name": "Jane"})
+    assert server.calls == []
+    assert len(session.recorded_operations) == 0
+    assert (
+        session.ensure("User", {"username": "jane", "first_name": "J\\"}, ["username"])["first_name"] == "J\\"
+    )
+
+
 def test_when_the_map_was_cleared_then_a_held_entity_still_shows_what_it_committed(
     session: Session, server: CannedServer
 ) -> None:
