@@ -115,8 +115,17 @@ class EventLane:
         plugin = self._plugin(name)
         plugin.ready = False
         self._give_back(plugin)
+        claims = plugin.window.interrupt()
+        if self.draining:
+            return [self._interrupted(claim) for claim in claims]
         error = "The plugin's process ended while it ran this."
-        return [self._failed(plugin, claim, error, None, now) for claim in plugin.window.interrupt()]
+        return [self._failed(plugin, claim, error, None, now) for claim in claims]
+
+    def _interrupted(self, claim: Claim) -> Verdicts:
+        """Give back, uncounted, what ran in a process that the end of the daemon ended."""
+        settlement = Settlement(claim, Verdict.RELEASE)
+        self.settlements.append(settlement)
+        return Verdicts(settlement)
 
     def unreached(self, name: str, delivery_id: int, token: int) -> None:
         """A delivery could not be handed over: it did not run, and the plugin is not there."""
@@ -231,6 +240,8 @@ class EventLane:
         if outcome.status == "raised" and not outcome.transient:
             plugin.brake.succeeded()
             return self._parked(plugin, claim, error, outcome.error_id)
+        if outcome.status == "died" and self.draining:
+            return self._interrupted(claim)
         verdicts = self._failed(plugin, claim, error, outcome.error_id, now)
         if outcome.transient:
             return Verdicts(verdicts.settlement, plugin.brake.failed(now))

@@ -178,3 +178,20 @@ def test_when_a_second_signal_comes_then_the_drain_ends_at_once_and_the_event_wa
     daemon.environment.update(recording.environment, RECORDER_DELAY_S="0")
     daemon.start()
     daemon.wait_for(lambda: recording.numbers() == [0], what="handled by the next daemon")
+
+
+def test_when_a_callback_outlives_the_drain_then_its_attempt_does_not_count(
+    run_daemon: Run, recording: Recording, publish: Callable[[Sequence[int]], None]
+) -> None:
+    """With one attempt a delivery, one that counted would be a dead letter."""
+    daemon = run_daemon(
+        settings={**DURABLE, "DELIVERY__MAX_ATTEMPTS": "1", "DAEMON__DRAIN_LIMIT_S": "0.1"},
+        environment={**recording.environment, "RECORDER_DELAY_S": "60"},
+    )
+    publish([1])
+    daemon.wait_for(lambda: daemon.plugin("recorder")["running"], what="running")
+    assert daemon.stop() == 0
+    daemon.start()
+    daemon.wait_for(lambda: daemon.plugin("recorder")["running"], what="running again")
+    assert daemon.status()["journal"]["dead"] == 0
+    daemon.kill()
