@@ -251,9 +251,9 @@ class Wiring(DeliveryListener):
             self.host.answer_launch(plugin, event, error_id)
 
     def looping(self, plugin: str, entity_id: str, count: int, delay_s: float) -> None:
-        """Name a plugin that triggers itself."""
+        """Name a plugin that seems to trigger itself; scripts of the same user look the same from here."""
         log.warning(
-            "plugin triggers itself with its own commits; slowed down",
+            "plugin seems to trigger itself: our own user keeps changing what it handles; slowed down",
             plugin=plugin,
             entity=entity_id,
             events_a_minute=count,
