@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,8 @@ Row = tuple[Any, ...]
 # No wait is longer than this after a restart: a clock that was corrected backwards would otherwise make a
 # retry wait for the difference.
 LONGEST_DELAY_S: Final = 3600.0
+_RECENT_EVENTS: Final = 256
+_RECENT_PAYLOAD_BYTES: Final = 32_768
 
 _CHECKED = "delivery_checksum(id, event_seq, plugin, {state}, {attempts}, {due_at}, {token}, keys, replayed)"
 
@@ -105,6 +107,14 @@ SELECT delivery.id, event_seq, attempts, due_at, keys, delivery.replayed,
        event.id, topic, payload, received_at, event.replayed, event.checksum
 FROM delivery JOIN event ON event.seq = delivery.event_seq
 """
+# The same without events, as one row: fetching a row is a step, and each lets another thread in. The keys
+# are hexadecimal because JSON of SQLite carries no NUL.
+_READY_AT_ONCE = """
+SELECT json_group_array(json_array(id, event_seq, attempts, hex(keys), replayed, due_at <> 0.0)) FROM (
+    SELECT id, event_seq, attempts, keys, replayed, due_at FROM delivery
+    WHERE plugin = ? AND state < 4 AND state = 0 ORDER BY id LIMIT ?)
+"""
+_EVENT = "SELECT id, topic, payload, received_at, replayed, checksum FROM event WHERE seq = ?"
 _CLAIM = """
 UPDATE delivery SET state = 1, token = chosen.token, checksum = chosen.checksum, owner = ?, lease_until = ?
 FROM (SELECT value ->> 0 AS id, value ->> 1 AS token, value ->> 2 AS checksum FROM json_each(?)) AS chosen
@@ -112,10 +122,42 @@ WHERE delivery.id = chosen.id
 """
 
 
+class RecentEvents:
+    """The events that were claimed last, because the next plugin claims the same ones.
+
+    Only what is committed may be in here: the number of an event whose transaction was undone is given to
+    another one.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[int, Row] = {}
+
+    def get(self, seq: int) -> Row | None:
+        """The row of an event, without its number."""
+        return self._rows.get(seq)
+
+    def update(self, rows: Mapping[int, Row]) -> None:
+        """Keep these, and let go of the oldest."""
+        self._rows.update({seq: row for seq, row in rows.items() if len(row[2]) <= _RECENT_PAYLOAD_BYTES})
+        for seq in list(self._rows)[:-_RECENT_EVENTS]:
+            del self._rows[seq]
+
+    def clear(self) -> None:
+        """Keep nothing."""
+        self._rows.clear()
+
+
 class SqliteTransaction:
     """One open transaction of :class:`SqliteJournal`; see :class:`JournalTransaction` for its promises."""
 
-    def __init__(self, connection: sqlite3.Connection, clock: JournalClock, tokens: int, path: Path) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        clock: JournalClock,
+        tokens: int,
+        path: Path,
+        recent: RecentEvents,
+    ) -> None:
         self._connection = connection
         self._clock = clock
         self._path = path
@@ -124,6 +166,8 @@ class SqliteTransaction:
         self._tokens_before = tokens
         self.tokens = tokens
         self._last_delivery: int | None = None
+        self._recent = recent
+        self.events_read: dict[int, Row] = {}
         self._sound_events: set[int] = set()  # their checksums were found right in this transaction
 
     def finish(self) -> None:
@@ -245,12 +289,36 @@ class SqliteTransaction:
 
     def _oldest(self, plugin: str, limit: int, ready: int) -> list[Row]:
         """The oldest that are ready, when nothing stands in their way and keys do not matter."""
-        statement = _READY + "WHERE plugin = ? AND state < 4 AND state = 0 ORDER BY delivery.id LIMIT ?"
-        rows = self._connection.execute(statement, (plugin, limit)).fetchall()
+        rows = self._oldest_at_once(plugin, limit)
+        if rows is None:
+            statement = _READY + "WHERE plugin = ? AND state < 4 AND state = 0 ORDER BY delivery.id LIMIT ?"
+            rows = self._connection.execute(statement, (plugin, limit)).fetchall()
         if any(row[2] for row in rows):
             chosen = choose((Candidate(row[0], (), tried=row[2] > 0) for row in rows), limit, ready)
             return rows[: len(chosen)]
         return rows
+
+    def _oldest_at_once(self, plugin: str, limit: int) -> list[Row] | None:
+        """The same as rows of _READY, read in few steps; None when something about them is unusual."""
+        (text,) = self._connection.execute(_READY_AT_ONCE, (plugin, limit)).fetchone()
+        rows: list[Row] = []
+        for delivery_id, seq, attempts, keys, replayed, was_delayed in sorted(json.loads(text)):
+            event = self._event(seq)
+            if was_delayed or event is None:
+                return None
+            try:
+                rows.append((delivery_id, seq, attempts, 0.0, bytes.fromhex(keys).decode(), replayed, *event))
+            except UnicodeDecodeError:
+                return None
+        return rows
+
+    def _event(self, seq: int) -> Row | None:
+        row = self._recent.get(seq) or self.events_read.get(seq)
+        if row is None:
+            row = self._connection.execute(_EVENT, (seq,)).fetchone()
+            if row is not None:
+                self.events_read[seq] = row
+        return row
 
     def _lease(self, rows: Sequence[Row], plugin: str, owner: str, lease_until: float) -> list[Claim]:
         claims: list[Claim] = []

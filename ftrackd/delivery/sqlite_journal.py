@@ -14,7 +14,7 @@ from ftrackd.delivery import _sqlite_file
 from ftrackd.delivery._sqlite_errors import translated
 from ftrackd.delivery._sqlite_inspection import Inspection
 from ftrackd.delivery._sqlite_salvage import CHECK_AT_OPEN_BYTES
-from ftrackd.delivery._sqlite_transaction import SqliteTransaction
+from ftrackd.delivery._sqlite_transaction import RecentEvents, SqliteTransaction
 from ftrackd.delivery.clock import JournalClock
 from ftrackd.delivery.errors import (
     JournalCorruptError,
@@ -69,6 +69,7 @@ class SqliteJournal:
         self._closed = False
         self._changes_at_checkpoint = 0
         self._inspection: Inspection | None = None
+        self._recent = RecentEvents()
         self._tokens = 0  # the highest that was given out
         self._lock_file = _sqlite_file.lock(path)
         try:
@@ -110,7 +111,7 @@ class SqliteJournal:
                 raise JournalCorruptError(self._inspection.damage, self.path)
             self._writer.execute("BEGIN IMMEDIATE")
             failpoint("journal.begin")
-            transaction = SqliteTransaction(self._writer, self._clock, self._tokens, self.path)
+            transaction = SqliteTransaction(self._writer, self._clock, self._tokens, self.path, self._recent)
             try:
                 yield transaction
                 transaction.finish()
@@ -121,6 +122,7 @@ class SqliteJournal:
                     self._writer.execute("ROLLBACK")
                 raise
             self._tokens = transaction.tokens
+            self._recent.update(transaction.events_read)
             failpoint("journal.after_commit")
             self._checkpoint()
 
@@ -231,6 +233,7 @@ class SqliteJournal:
                 _sqlite_file.write_anew(self.path, self._writer)
             self._reader.close()
             self._writer.close()
+            self._recent.clear()
             if was_removed:
                 self._writer, self.salvage = _sqlite_file.open_writer(self.path, self._check_at_open_bytes)
             else:

@@ -1,5 +1,6 @@
 """What is particular to the SQLite journal: its speed with a long history, its keys, its sync."""
 
+import contextlib
 import sqlite3
 
 import pytest
@@ -102,3 +103,29 @@ def test_when_a_statement_fails_then_the_transaction_leaves_nothing_open(journal
         transaction._connection.execute("SELEKT")
     assert not journal._writer.in_transaction
     assert isinstance(journal._writer, sqlite3.Connection)
+
+
+def test_when_an_appended_event_was_undone_then_nothing_of_it_reaches_the_next(journal):
+    """Its number is given to another event; what one plugin claimed serves the next plugin as well."""
+    deliveries = [NewDelivery("p", ("k",)), NewDelivery("q", ("k",))]
+    with contextlib.suppress(ZeroDivisionError), journal.transaction() as transaction:
+        undone = transaction.append(NewEvent("undone", "t", b"undone"), deliveries)
+        assert [claim.payload for claim in transaction.claim("p", "one", 9, 9, 30.0)] == [b"undone"]
+        raise ZeroDivisionError
+    with journal.transaction() as transaction:
+        assert transaction.append(NewEvent("kept", "t", b"kept"), deliveries).seq == undone.seq
+    for plugin in ("p", "q"):
+        with journal.transaction() as transaction:
+            assert [claim.payload for claim in transaction.claim(plugin, "one", 9, 9, 30.0)] == [b"kept"]
+
+
+@pytest.mark.parametrize("key", ["", "plain", "with\0nul", 'quotes "and" \\', "ünï\ncode", "[bracket"])
+@pytest.mark.parametrize("others", [0, 1])
+def test_when_keys_are_odd_then_claims_have_them_unchanged(journal, key, others):
+    deliveries = [NewDelivery(f"p{number}", (key, "second")) for number in range(1 + others)]
+    with journal.transaction() as transaction:
+        transaction.append(NewEvent("e", "t", b"{}"), deliveries)
+        (claim,) = transaction.claim("p0", "one", 9, 9, 30.0)
+        assert claim.keys == (key, "second")
+        assert transaction.close([claim]) == []
+    assert journal.stats().plugins == () or all(not row.claimed for row in journal.stats().plugins)
