@@ -40,11 +40,11 @@ def descriptions(recording, task_id):
 
 def die_at(daemon, point):
     """Start the daemon and let it run into the point."""
-    daemon._environment["FTRACKD_FAILPOINT"] = point
+    daemon.environment["FTRACKD_FAILPOINT"] = point
     daemon.start(until_live=False)
     assert daemon._process.wait(30) == -signal.SIGKILL, daemon.log
     daemon._process = None
-    del daemon._environment["FTRACKD_FAILPOINT"]
+    del daemon.environment["FTRACKD_FAILPOINT"]
 
 
 def test_when_killed_at_each_point_of_a_catch_up_then_every_change_is_handled_in_order(
