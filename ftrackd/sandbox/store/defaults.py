@@ -24,23 +24,37 @@ _BELOW_PROJECTS: Final = frozenset(["Asset", "AssetVersion", "Note"])
 Values = dict[str, Any]
 
 
+#: Members of collections that clients create before their owner.
+_HUNG_UP_LATER = frozenset({"ReviewSessionObject", "ReviewSessionInvitee", "ListObject"})
+
+
 def fill(transaction: Transaction, entity_type: EntityType, values: Values) -> None:
     """Complete *values* (columns) of an entity that is about to be created.
 
-    Raises :class:`ValidationError` when something is missing that cannot be supplied.
+    What hangs on another entity may be created before it is hung up: clients create the members of a
+    collection first, and then their owner with the collection. Such a reference is owed until the commit.
+    Raises :class:`ValidationError` when something else is missing that cannot be supplied.
     """
     supply = _SUPPLY.get(entity_type.root)
     if supply is not None:
         supply(transaction, entity_type, values)
     _fill_common(transaction, entity_type, values)
-    missing = []
+    missing = {}
     for name, column, substitute in plan(entity_type).required:
         if values.get(column) is not None:
             continue
         if substitute is None:
-            missing.append(name)
+            missing[name] = column
         else:
             values[column] = transaction.now if substitute is NOW else substitute
+    if missing and entity_type.name in _HUNG_UP_LATER:
+        transaction.owe(entity_type, [values[column] for column in plan(entity_type).key_columns], missing)
+    else:
+        refuse(entity_type, list(missing))
+
+
+def refuse(entity_type: EntityType, missing: list[str]) -> None:
+    """Raise :class:`ValidationError` when there is anything in *missing*, names of attributes."""
     if missing:
         raise ValidationError(f"{entity_type.name} cannot be created without {', '.join(missing)}.")
 

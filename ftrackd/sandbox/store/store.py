@@ -103,6 +103,7 @@ class Store:
             transaction = Transaction(connection, self._schema, actor, read_schema, self._workflows)
             try:
                 yield transaction
+                transaction.settle()
                 expressions.refresh(transaction)
                 announced = announcements(transaction.id, transaction.recorder.finish())
                 if is_logged:

@@ -69,6 +69,7 @@ class Transaction:
         self._project_workflows: dict[str | None, Workflow] = {}
         self._configurations: dict[str, Row | None] = {}
         self._announcements: list[Announcement] | None = None
+        self._owed: list[tuple[EntityType, list[Any], dict[str, str]]] = []
 
     @property
     def schema(self) -> Schema:
@@ -90,6 +91,17 @@ class Transaction:
     def seal(self, announced: list[Announcement]) -> None:
         """Fix what is announced; the store does that once it is committed."""
         self._announcements = announced
+
+    def owe(self, kind: EntityType, key: list[Any], missing: dict[str, str]) -> None:
+        """Note that these attributes (name to column) of a new entity must have a value before the commit."""
+        self._owed.append((kind, key, missing))
+
+    def settle(self) -> None:
+        """Look whether everything that was owed is there; raises :class:`ValidationError`."""
+        for kind, key, missing in self._owed:
+            row = self.rows.get(kind, key)
+            if row is not None:
+                defaults.refuse(kind, [name for name, column in missing.items() if row[column] is None])
 
     # Operations of clients.
 
