@@ -29,9 +29,12 @@ def reference(store: Store, entity_type: str) -> dict[str, Any]:
 
 def test_when_the_owner_comes_later_in_the_batch_then_both_are_there(store: Store) -> None:
     version, project = reference(store, "AssetVersion"), reference(store, "Project")
+    author = reference(store, "User")
     with store.transaction(None) as transaction:
         (member,) = transaction.create("ReviewSessionObject", {**MEMBER, "asset_version": version})
-        (review,) = transaction.create("ReviewSession", {"name": "r", "project": project})
+        (review,) = transaction.create(
+            "ReviewSession", {"name": "r", "project": project, "created_by": author}
+        )
         members = [{"__entity_type__": "ReviewSessionObject", "id": member}]
         transaction.update("ReviewSession", [review], {"review_session_objects": members})
     with store.transaction(None) as transaction:
