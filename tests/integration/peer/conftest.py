@@ -3,14 +3,17 @@
 import os
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from ftrackd.testing.sandbox import SandboxProcess
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
+POSTGRESQL = os.environ.get("FTRACKD_TEST_POSTGRESQL")
 
 
 def _install(name):
@@ -26,10 +29,40 @@ def _install(name):
     return ROOT / ".peer" / name
 
 
-@pytest.fixture(scope="package")
-def peer_sandbox():
-    with SandboxProcess(seed="minimal") as process:
-        yield process
+@pytest.fixture(
+    scope="package",
+    params=[
+        "sqlite",
+        pytest.param(
+            "postgresql",
+            marks=pytest.mark.skipif(
+                not POSTGRESQL, reason="no server: name one with FTRACKD_TEST_POSTGRESQL=postgresql://..."
+            ),
+        ),
+    ],
+)
+def peer_sandbox(request):
+    if request.param == "sqlite":
+        with SandboxProcess(seed="minimal") as process:
+            yield process
+        return
+    name = f"peer_{uuid.uuid4().hex[:12]}"
+    address = sa.make_url(POSTGRESQL).set(database=name).render_as_string(hide_password=False)
+    _postgresql(f"CREATE DATABASE {name}")
+    try:
+        with SandboxProcess(seed="minimal", database=address) as process:
+            yield process
+    finally:
+        _postgresql(f"DROP DATABASE {name}")
+
+
+def _postgresql(statement):
+    """Carry out *statement* outside a transaction, as CREATE DATABASE wants it."""
+    url = sa.make_url(POSTGRESQL).set(drivername="postgresql+psycopg")
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(statement))
+    engine.dispose()
 
 
 @pytest.fixture
