@@ -596,6 +596,7 @@ def test_when_reconnect_is_called_then_a_new_connection_replaces_the_old_one():
         hub.connect()
         hub.reconnect()
         assert hub.state == "live"
+        server.wait_for_peer(2)  # the server's thread notes a client after it has let it in
         assert len(server.peers) == 2
         assert server.peers[0].gone.wait(5)
         assert hub.reconnect_count == 1
