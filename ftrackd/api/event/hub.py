@@ -208,7 +208,8 @@ class EventHub(Exchange):
 
         def is_decided() -> bool:
             return (
-                connection.opened_count > opened
+                # Open comes a moment before live; whoever asked wants to find it live.
+                (connection.opened_count > opened and connection.state is ConnectionState.LIVE)
                 or connection.failure_count - failures >= attempts
                 or connection.is_stopping
             )
