@@ -158,10 +158,8 @@ class Connection:
         """Return whether `stop` was called or the attempts are used up."""
         return self._stopping
 
-    def stop(self, reason: str, flush_s: float = 0.0) -> None:
-        """End for good; packets that wait get `flush_s` to leave when the connection is live."""
-        if flush_s > 0 and self._state is ConnectionState.LIVE and not self._is_own_thread():
-            self._outbox.flush(flush_s)
+    def stop(self, reason: str) -> None:
+        """End for good."""
         with self._changed:
             self._stopping = True
             transport = self._transport
@@ -174,7 +172,8 @@ class Connection:
                 thread.join(_JOIN_S)
         self._change_state(ConnectionState.CLOSED, reason)
 
-    def _is_own_thread(self) -> bool:
+    def is_own_thread(self) -> bool:
+        """Return whether the caller is one of the connection's threads, which must not wait for them."""
         return threading.current_thread() in self._threads
 
     def _start(self, transport: Transport | None) -> threading.Thread:

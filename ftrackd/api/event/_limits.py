@@ -24,7 +24,7 @@ class HubLimits:
     handshake_timeout_s: float = 60.0
     #: How long the server may leave a frame unread before the connection is given up.
     send_timeout_s: float = 30.0
-    #: How long `disconnect` lets packets leave that wait to be sent.
+    #: How long `disconnect` waits for packets to be sent, and for events to be acknowledged.
     flush_timeout_s: float = 2.0
     #: The silence after which the server is taken for gone; None for what the handshake negotiates, and
     #: `default_heartbeat_timeout_s` when it negotiates nothing.

@@ -202,6 +202,7 @@ class PacketHandling:
             )
         if packet.acknowledge is not None:
             self._call(packet.acknowledge, arguments)
+        self._outbox.look_again()
 
     def _acknowledge_packet(self, packet_identifier: str, *args: Any) -> None:
         """Acknowledge a received packet with `args`."""
@@ -212,6 +213,23 @@ class PacketHandling:
         connection = self._connection
         if connection is not None:
             connection.drop(reason)
+
+    def _flush(self) -> None:
+        """Wait, as long as the limits allow, until the server has acknowledged what was published.
+
+        Being sent is not enough: a server that is behind may discard what it has not read when it notices
+        that we are gone.
+        """
+        pending = [packet for packet in self._unacknowledged.values() if not packet.is_announcement]
+
+        def is_settled() -> bool:
+            while pending and (number := pending[-1].identifier) is not None:
+                if self._unacknowledged.get(number) is not None:
+                    return False
+                pending.pop()
+            return True
+
+        self._outbox.flush(self._limits.flush_timeout_s, is_settled)
 
     def _take_unacknowledged(self) -> list[Outgoing]:
         """Return the events to send again on a new connection: those that the server has probably not seen.

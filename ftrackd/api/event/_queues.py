@@ -123,6 +123,7 @@ class Outbox:
         # Counts the writers, so that one that ends late takes nothing from its successor.
         self._turn = 0
         self._in_hand: Outgoing | None = None
+        self._flushing = 0
         #: How many packets were refused since the hub was made.
         self.refused_count = 0
 
@@ -192,16 +193,28 @@ class Outbox:
                     self._packets.appendleft(packet)
             self._changed.notify_all()
 
-    def flush(self, timeout_s: float) -> bool:
-        """Wait until everything is sent; return False when the time, or the transport, ends before."""
+    def flush(self, timeout_s: float, is_settled: Callable[[], bool] = lambda: True) -> bool:
+        """Wait until everything is sent and `is_settled`; return False when the time, or the transport, ends
+        before. Whoever changes what `is_settled` returns calls :meth:`look_again`.
+        """
         deadline = time.monotonic() + timeout_s
         with self._changed:
-            while self._packets or self._in_hand is not None:
-                remaining = deadline - time.monotonic()
-                if remaining <= 0 or self._transport is None:
-                    return False
-                self._changed.wait(remaining)
-            return True
+            self._flushing += 1
+            try:
+                while self._packets or self._in_hand is not None or not is_settled():
+                    remaining = deadline - time.monotonic()
+                    if remaining <= 0 or self._transport is None:
+                        return False
+                    self._changed.wait(remaining)
+                return True
+            finally:
+                self._flushing -= 1
+
+    def look_again(self) -> None:
+        """Have those who :meth:`flush` ask again whether all is settled; costs nothing while nobody does."""
+        if self._flushing:
+            with self._changed:
+                self._changed.notify_all()
 
     def stop(self) -> None:
         """End the writer's turn."""

@@ -243,7 +243,9 @@ class EventHub(Exchange):
                 with contextlib.suppress(NotFoundError):
                     self.unsubscribe(subscriber.metadata["id"])
         if connection is not None:
-            connection.stop("Disconnected on request.", self._limits.flush_timeout_s)
+            if connection.state is ConnectionState.LIVE and not connection.is_own_thread():
+                self._flush()
+            connection.stop("Disconnected on request.")
             with self._lock:
                 if self._connection is connection:
                     self._last_packet_at = self.last_packet_at
@@ -382,4 +384,4 @@ _hubs: weakref.WeakSet[EventHub] = weakref.WeakSet()
 def _flush_at_exit() -> None:
     for hub in list(_hubs):
         if hub.state is ConnectionState.LIVE:
-            hub._outbox.flush(hub._limits.flush_timeout_s)
+            hub._flush()

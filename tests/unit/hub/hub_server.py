@@ -92,6 +92,7 @@ class Peer:
             while True:
                 message = _take_frame(buffer)
                 if message is None:
+                    self.server.reading.wait(DEADLINE_S)
                     received = self.socket.recv(65536)
                     if not received:
                         break
@@ -158,6 +159,9 @@ class HubServer:
         self.socket_status = 101
         #: Arguments with which packets are acknowledged; None for no acknowledgement at all.
         self.acknowledgement: str | None = '[{"success":true}]'
+        #: Cleared while the server is too busy to read.
+        self.reading = threading.Event()
+        self.reading.set()
         self.routes_events = True
         self.sends_connect = True
         self.on_socket: Callable[[Peer], None] = lambda peer: None

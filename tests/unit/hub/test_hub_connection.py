@@ -20,11 +20,11 @@ from pathlib import Path
 import pytest
 
 from ftrackd.api.event.base import Event
-from ftrackd.api.event.hub import EventHub, HubLimits, OutgoingQueueFull, ReconnectPolicy
+from ftrackd.api.event.hub import ConnectionState, EventHub, HubLimits, OutgoingQueueFull, ReconnectPolicy
 from ftrackd.api.event.transport import TransportClosed, TransportError
 from ftrackd.api.exception import EventHubConnectionError
 
-from .hub_server import HubServer, eventually
+from .hub_server import DEADLINE_S, HubServer, eventually
 from .tcp_proxy import TcpProxy
 
 QUICK = ReconnectPolicy(first_delay_s=0.02, delay_cap_s=0.1, shortest_delay_s=0.001, refused_delay_s=0.05)
@@ -130,13 +130,40 @@ def test_when_metadata_is_no_json_then_it_works_here_and_the_log_says_that_the_s
 def test_when_disconnected_then_everything_published_before_has_arrived():
     with HubServer() as server:
         server.routes_events = False
-        hub = _hub(server.url)
+        hub = _hub(server.url, flush_timeout_s=DEADLINE_S)
         hub.connect()
         for number in range(1000):
             hub.publish(Event("a", data={"n": number}))
         hub.disconnect()
-        eventually(lambda: server.peer.gone.is_set())
         assert [event["data"]["n"] for event in _published(server.peer, "a")] == list(range(1000))
+
+
+def test_when_the_server_is_behind_then_disconnect_waits_for_it():
+    with HubServer() as server:
+        hub = _hub(server.url, flush_timeout_s=DEADLINE_S)
+        hub.connect()
+        server.peer.next_frame("ftrack.meta.subscribe")
+        server.reading.clear()
+        for number in range(100):
+            hub.publish(Event("a", data={"n": number}))
+        disconnecting = threading.Thread(target=hub.disconnect)
+        disconnecting.start()
+        # Longer than closing a socket would wait for the other side's end.
+        disconnecting.join(0.7)
+        server.reading.set()
+        disconnecting.join(DEADLINE_S)
+        assert [event["data"]["n"] for event in _published(server.peer, "a")] == list(range(100))
+
+
+def test_when_the_server_acknowledges_nothing_then_disconnect_ends_in_the_time_allowed():
+    with HubServer() as server:
+        server.acknowledgement = None
+        hub = _hub(server.url, flush_timeout_s=0.1)
+        hub.connect()
+        hub.publish(Event("a"))
+        hub.disconnect()
+        assert hub.state is ConnectionState.CLOSED
+        eventually(lambda: _published(server.peer, "a"))
 
 
 def test_when_a_script_ends_without_disconnecting_then_what_it_published_has_arrived():
