@@ -10,10 +10,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+#: Columns of a line that no terminal shows: a row stays one line, however long, for grep and its like.
+_UNBROKEN = 100_000
+
 
 def console() -> Console:
     """Return the console on standard output."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _UNBROKEN)
 
 
 def print_json(document: Any) -> None:

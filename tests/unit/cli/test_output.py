@@ -1,0 +1,20 @@
+"""What people read: helps and tables."""
+
+import pytest
+from typer.testing import CliRunner
+
+from ftrackd.cli.app import app
+from ftrackd.cli.output import print_table
+
+
+def test_help_keeps_what_looks_like_markup_and_joins_the_lines_of_a_paragraph() -> None:
+    shown = CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"}).output
+    assert "or from [server] in the configuration." in shown
+    assert "the rest waits in the journal), a second one forces" in shown
+
+
+def test_a_row_stays_one_line_when_no_terminal_shows_it(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("plugin", "reason"), [("one", "/a/long/path " * 40)], "none")
+    header, row = capsys.readouterr().out.rstrip().split("\n")
+    assert header.split() == ["plugin", "reason"]
+    assert row.count("/a/long/path") == 40
