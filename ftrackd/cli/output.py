@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
+if TYPE_CHECKING:
+    from rich.console import Console
 
 #: Columns of a line that no terminal shows: a row stays one line, however long, for grep and its like.
 _UNBROKEN = 100_000
@@ -16,6 +16,8 @@ _UNBROKEN = 100_000
 
 def console() -> Console:
     """Return the console on standard output."""
+    from rich.console import Console
+
     return Console(highlight=False, width=None if sys.stdout.isatty() else _UNBROKEN)
 
 
@@ -30,6 +32,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: st
     if not listed:
         print(empty)
         return
+    from rich.table import Table
+
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")

@@ -13,7 +13,6 @@ import typer
 
 from ftrackd.cli import service_units
 from ftrackd.daemon.errors import DaemonError
-from ftrackd.settings_file import default_files
 
 app = typer.Typer(help="Install ftrackd as a service of systemd or launchd.", no_args_is_help=True)
 
@@ -50,7 +49,7 @@ def describe(*, user: bool, platform: str = sys.platform, home: Path | None = No
             f"no service definition for {platform}; run `ftrackd run` under its service manager"
         )
     if user:
-        config = default_files()[0]
+        config = _config_file()
         text = service_units.user_unit(command, str(config), str(config.with_name("environment")))
         file = home / ".config/systemd/user/ftrackd.service"
         scope = ["systemctl", "--user"]
@@ -66,12 +65,18 @@ def describe(*, user: bool, platform: str = sys.platform, home: Path | None = No
     )
 
 
+def _config_file() -> Path:
+    from ftrackd.settings_file import default_files
+
+    return default_files()[0]
+
+
 def _launchd(command: str, home: Path) -> Service:
     log = home / "Library/Logs/ftrackd.log"
     file = home / "Library/LaunchAgents/com.ftrackd.daemon.plist"
     return Service(
         file,
-        service_units.property_list(command, str(default_files()[0]), str(log)),
+        service_units.property_list(command, str(_config_file()), str(log)),
         enable=[["launchctl", "bootstrap", f"gui/{os.getuid()}", str(file)]],
         disable=[["launchctl", "bootout", f"gui/{os.getuid()}/com.ftrackd.daemon"]],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xml.sax.saxutils import escape
+from html import escape  # XML's own costs every command urllib.request
 
 SYSTEM_COMMAND = "/opt/ftrackd/bin/ftrackd"
 """Where the packaged units expect the command; ``ftrackd service install`` writes the real place."""
@@ -135,4 +135,5 @@ def user_unit(command: str, config: str, environment: str) -> str:
 
 def property_list(command: str, config: str, log: str) -> str:
     """Return a launchd property list."""
-    return _PROPERTY_LIST.format(command=escape(command), config=escape(config), log=escape(log))
+    values = {"command": command, "config": config, "log": log}
+    return _PROPERTY_LIST.format(**{name: escape(value, quote=False) for name, value in values.items()})

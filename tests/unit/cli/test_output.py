@@ -1,5 +1,8 @@
 """What people read: helps and tables."""
 
+import subprocess
+import sys
+
 import pytest
 from typer.testing import CliRunner
 
@@ -18,3 +21,10 @@ def test_a_row_stays_one_line_when_no_terminal_shows_it(capsys: pytest.CaptureFi
     header, row = capsys.readouterr().out.rstrip().split("\n")
     assert header.split() == ["plugin", "reason"]
     assert row.count("/a/long/path") == 40
+
+
+def test_listing_the_commands_loads_nothing_that_only_some_of_them_need() -> None:
+    heavy = ["ftrackd.api", "ftrackd.settings", "ftrackd.sandbox", "pydantic", "rich", "urllib.request"]
+    script = f"import sys, ftrackd.cli.app; print([name for name in {heavy} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "[]"
