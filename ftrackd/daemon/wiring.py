@@ -152,7 +152,10 @@ class Wiring(DeliveryListener):
                 event_id=document["event_id"],
                 topic=document["topic"],
                 error_id=outcome.error_id,
-                error=outcome.error,
+                # What a callback raised is in the log with its traceback already, from the plugin's process.
+                error=outcome.error.rstrip().rpartition("\n")[2]
+                if outcome.status == "raised"
+                else outcome.error,
             )
 
     def state_changed(self, status: PluginStatus) -> None:

@@ -79,7 +79,8 @@ def test_an_action_that_raises_says_so_with_an_id_that_is_in_the_log(
         what="the error id in the log",
     )
     assert error_id
-    daemon.wait_for(lambda: "as asked" in daemon.log, what="the traceback in the log")
+    daemon.wait_for(lambda: "callback failed" in daemon.log, what="the failure in the log")
+    assert daemon.log.count("Traceback") == 1, "one failure, one traceback"
 
 
 def test_an_action_whose_plugin_is_not_there_in_time_says_so_with_an_id_that_is_in_the_log(
