@@ -47,7 +47,7 @@ def run(link: int, output: int, diagnostics: int, *, bootstrap: Mapping[str, Any
     faulthandler.register(signal.SIGUSR1, diagnostics, all_threads=True)
     # A service manager may signal every process of the service; which plugins end is decided by the main one.
     # A handler, not SIG_IGN: that would be inherited by the programs that plugins start.
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.signal(signal.SIGTERM, _stay)
     connection = socket.socket(fileno=link)
     os.register_at_fork(after_in_child=lambda: _leave(connection, diagnostics))
     PluginProcess(Link(connection), bootstrap, is_forked=True).serve()
@@ -120,7 +120,7 @@ class PluginProcess:
             failure = ""
             try:
                 runtime.start()
-            except (Exception, SystemExit) as error:
+            except BaseException as error:  # noqa: BLE001 - reported: the process has other plugins to start
                 logging.getLogger("ftrackd.hosting.plugin").exception("The Session could not be started")
                 failure = f"the Session could not be started: {type(error).__name__}: {error}"
             reports.append(
@@ -253,9 +253,16 @@ def _limit_memory(limit_bytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (ceiling, hard))
 
 
+def _stay(*_: object) -> None:
+    """Do nothing about a signal."""
+
+
 def _leave(connection: socket.socket, diagnostics: int) -> None:
     """In a process that the plugin forks: let go of the link, which is not its own."""
     connection.close()
+    if signal.getsignal(signal.SIGTERM) is _stay:
+        # Whoever forked it may want to end it: multiprocessing's pools wait until that has worked.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.getLogger().handlers[:] = [logging.StreamHandler(sys.__stderr__)]
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
     faulthandler.disable()

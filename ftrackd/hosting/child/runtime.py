@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 import time
+import traceback
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from ftrackd.api._plugin_discovery import PluginSource
 from ftrackd.api._plugin_loading import forget_modules
@@ -84,6 +87,7 @@ class PluginRuntime:
         self.report = LoadReport(plugin.source)
         # What the callback of this thread left behind, on its way to the outcome.
         self._uncommitted = threading.local()
+        self._pid = os.getpid()
         self._process = process
         self._bootstrap = bootstrap
         self._link = link
@@ -219,12 +223,15 @@ class PluginRuntime:
         if expires_at is not None and time.time() > expires_at:
             return {"status": "returned", "error": "expired before it could run", "seconds": 0.0}
         began = time.monotonic()
+        event: Event | None = None
+        errors: Sequence[BaseException]
         try:
             event = codec.event_from(codec.decode_event(frame.payload))
             errors = self._dispatch(event)
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - contains one delivery
-            event = None
+        except BaseException as error:  # noqa: BLE001 - contains one delivery: sys.exit, a CancelledError
             errors = [error]
+        if os.getpid() != self._pid:
+            end_forked_process(errors)
         seconds = time.monotonic() - began
         outcome: dict[str, Any] = {"status": "returned", "seconds": seconds}
         left, self._uncommitted.count = getattr(self._uncommitted, "count", 0), 0
@@ -280,13 +287,34 @@ class PluginRuntime:
 
     def _dispatch_reply(self, raw: bytes) -> None:
         current_plugin.set(self.name)
+        errors: Sequence[BaseException]
         try:
             event = codec.event_from(codec.decode_event(raw))
             errors = self._dispatch(event)
-        except (Exception, SystemExit) as raised:  # noqa: BLE001 - contains a reply's callback
+        except BaseException as raised:  # noqa: BLE001 - contains a reply's callback
             errors = [raised]
+        if os.getpid() != self._pid:
+            end_forked_process(errors)
         for error in errors:
             _logger.error("Callback for a reply failed: %s", error)
+
+
+def end_forked_process(errors: Sequence[BaseException]) -> NoReturn:
+    """End a process that a callback forked and whose code came back from the callback.
+
+    Our own code must not go on in it: only the plugin's process has the link. It ends like a script would,
+    with the code that ``sys.exit`` was given, 1 after another error, 0 otherwise.
+    """
+    code = 0
+    for error in errors:
+        if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+            code = error.code or 0
+        else:
+            code = 1
+            traceback.print_exception(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def waiting_threads() -> list[threading.Thread]:

@@ -118,15 +118,23 @@ def test_when_callbacks_end_their_process_then_the_deliveries_died_and_the_plugi
         assert {plugin for plugin, _ in running.listener.gone} == set(DYING)
 
 
-def test_when_a_callback_raises_system_exit_then_only_the_delivery_fails(tmp_path: Path) -> None:
-    write(tmp_path, "culprit", "sys.exit('left')")
+def test_when_a_callback_raises_what_is_no_exception_then_only_the_delivery_fails(tmp_path: Path) -> None:
+    raised = {
+        "SystemExit: left": "sys.exit('left')",
+        "asyncio.exceptions.CancelledError": "import asyncio\nraise asyncio.CancelledError",
+        "KeyboardInterrupt": "raise KeyboardInterrupt",
+    }
+    for number, body in enumerate(raised.values()):
+        write(tmp_path, f"culprit{number}", body)
     with running_host(tmp_path) as running:
-        running.wait_ready("culprit")
-        pid = running.status("culprit").pid
-        outcome = running.run("culprit")
-        assert outcome.status == "raised"
-        assert "SystemExit: left" in outcome.error
-        assert running.status("culprit").pid == pid
+        running.wait_ready("culprit0", "culprit1", "culprit2")
+        for number, error in enumerate(raised):
+            pid = running.status(f"culprit{number}").pid
+            outcome = running.run(f"culprit{number}")
+            assert outcome.status == "raised"
+            assert error in outcome.error
+            assert running.run(f"culprit{number}", "test.well").status == "returned"
+            assert running.status(f"culprit{number}").pid == pid
 
 
 def test_when_a_launched_action_kills_its_process_then_the_artist_gets_an_answer(tmp_path: Path) -> None:
@@ -135,11 +143,17 @@ def test_when_a_launched_action_kills_its_process_then_the_artist_gets_an_answer
         "def register(session):\n"
         "    session.event_hub.subscribe('topic=ftrack.action.launch', lambda event: os._exit(1))\n"
     )
+    (tmp_path / "leaver.py").write_text(
+        "import sys\n"
+        "def register(session):\n"
+        "    session.event_hub.subscribe('topic=ftrack.action.launch', lambda event: sys.exit())\n"
+    )
     with running_host(tmp_path) as running:
-        running.wait_ready("action")
-        running.send("action", "ftrack.action.launch", lane="interactive")
-        (reply,) = running.listener.wait_for(lambda: running.replies())
-        assert reply["success"] is False
+        running.wait_ready("action", "leaver")
+        for number, plugin in enumerate(("action", "leaver"), start=1):
+            running.send(plugin, "ftrack.action.launch", lane="interactive")
+            replies = running.listener.wait_for(lambda: len(found := running.replies()) == number and found)
+            assert replies[-1]["success"] is False
 
 
 def test_when_an_action_waits_behind_one_that_kills_the_process_then_both_artists_get_an_answer(
@@ -349,6 +363,32 @@ def test_when_a_plugin_forks_and_starts_threads_then_nothing_of_it_stays_behind(
     ):
         time.sleep(0.02)
     assert left == []
+
+
+def test_when_a_callback_forks_then_the_child_ends_with_its_code_and_can_be_terminated(
+    tmp_path: Path,
+) -> None:
+    write(
+        tmp_path,
+        "forks",
+        """
+        import multiprocessing
+        ends = {"sys.exit(3)": 3, "sys.exit()": 0, "None": 0, "1 / 0": 1}
+        for code, expected in ends.items():
+            pid = os.fork()
+            if pid == 0:
+                return eval(code)
+            _, status = os.waitpid(pid, 0)
+            assert os.waitstatus_to_exitcode(status) == expected, (code, status)
+        # Leaving a pool ends its workers by SIGTERM and waits for them.
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            assert pool.map(abs, [-1]) == [1]
+        """,
+    )
+    with running_host(tmp_path) as running:
+        running.wait_ready("forks")
+        outcome = running.run("forks")
+        assert outcome.status == "returned", outcome.error
 
 
 def test_when_the_template_is_killed_then_every_plugin_comes_back(tmp_path: Path) -> None:
