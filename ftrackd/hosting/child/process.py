@@ -120,7 +120,7 @@ class PluginProcess:
             failure = ""
             try:
                 runtime.start()
-            except BaseException as error:  # noqa: BLE001 - reported: the process has other plugins to start
+            except BaseException as error:
                 logging.getLogger("ftrackd.hosting.plugin").exception("The Session could not be started")
                 failure = f"the Session could not be started: {type(error).__name__}: {error}"
             reports.append(

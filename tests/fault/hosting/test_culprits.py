@@ -365,7 +365,7 @@ def test_when_a_plugin_forks_and_starts_threads_then_nothing_of_it_stays_behind(
     assert left == []
 
 
-def test_when_a_callback_forks_then_the_child_ends_with_its_code_and_can_be_terminated(
+def test_when_a_callback_forks_then_the_child_ends_with_its_code_or_is_terminated(
     tmp_path: Path,
 ) -> None:
     write(
