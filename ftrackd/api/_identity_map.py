@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import weakref
 from collections.abc import Callable, Iterator
@@ -53,6 +54,12 @@ class IdentityMap(MemoryCache):
         if entity is not None:
             self.add(entity_type, primary_key, entity)
         return entity
+
+    def finder(self, entity_type: str) -> Callable[[PrimaryKey], Entity | None]:
+        """Return what :meth:`find` does for one type, as a function to be used while the lock is held."""
+        if self.limit is None:
+            return self._by_type.setdefault(entity_type, {}).get
+        return functools.partial(self.find, entity_type)
 
     def peek(self, entity_type: str, primary_key: PrimaryKey) -> Entity | None:
         """Return the entity, or None; it does not count as used."""
@@ -165,7 +172,9 @@ class IdentityMap(MemoryCache):
         if pattern is not None:
             super().clear(re.compile(pattern).pattern)
             return
-        self._by_type = {}
+        # In place: an answer that is being taken in goes on with these.
+        for entities in self._by_type.values():
+            entities.clear()
         self._let_go = {}
         self._count = 0
         self._cache.clear()

@@ -8,7 +8,7 @@ from typing import Any
 
 from ftrackd.api import _answer
 from ftrackd.api import collection as _collection
-from ftrackd.api._group import Groups
+from ftrackd.api._absorption import Absorption
 from ftrackd.api._layout import Layout
 from ftrackd.api._session_request import RequestMethods
 from ftrackd.api.entity.base import DynamicEntityTypeMetaclass, Entity
@@ -56,93 +56,30 @@ class MergeMethods(RequestMethods):
         With `regroup` they are loaded together from now on; without, they stay with those they came with
         before.
         """
-        groups = Groups()
-        top = groups if regroup else None
-        absorb_entity = self._absorb_entity
+        absorbed = list(rows)
+        by_class: dict[type[Entity], list[int]] = {}
         with self._thread_lock:
-            absorbed = [absorb_entity(row, top, groups) if _is_entity(row) else row for row in rows]
+            for index, row in enumerate(absorbed):
+                if not _is_entity(row):
+                    continue
+                if row.session is not self or row._local is not None:
+                    # Of another session, or built by hand: by the way of values, not of rows.
+                    absorbed[index] = self._merge_entity(row, {})
+                    continue
+                same_class = by_class.get(row.__class__)
+                if same_class is None:
+                    same_class = by_class[row.__class__] = []
+                same_class.append(index)
+            answer = Absorption(self)
+            for entity_class, indices in by_class.items():
+                candidates = [absorbed[index] for index in indices]
+                entities = answer.of_class(entity_class).absorb(
+                    [entity._row for entity in candidates], candidates, regroup=regroup
+                )
+                for index, entity in zip(indices, entities, strict=True):
+                    absorbed[index] = entity
             self._identity_map.sweep()
         return absorbed
-
-    def _absorb_entity(self, entity: Entity, top: Groups | None, groups: Groups) -> Entity:
-        if entity.session is not self or entity._local is not None:
-            # Of another session, or built by hand: by the way of values, not of rows.
-            return self._merge_entity(entity, {})
-        layout = self._layouts[entity.__class__]
-        absorbed: Entity = self._absorb_row(layout, entity._row, entity, top, groups)
-        return absorbed
-
-    def _absorb_dict(self, row: dict[str, Any], groups: Groups) -> Any:
-        """Return the entity for a nested `row`; a mapping that is no entity is decoded."""
-        entity_type = row.get("__entity_type__")
-        if entity_type is None:
-            return self._decode_value(row)
-        layout = self._layouts[self.types.recognised(entity_type)]
-        return self._absorb_row(layout, row, None, groups, groups)
-
-    def _absorb_row(
-        self,
-        layout: Layout,
-        row: dict[str, Any],
-        candidate: Entity | None,
-        top: Groups | None,
-        groups: Groups,
-    ) -> Entity:
-        """Return the entity of this session for `row`, with the values of `row`.
-
-        `candidate` is the object to use when there is none yet.
-        """
-        entity_type = layout.entity_type
-        key = layout.key_of(row)
-        if candidate is None:
-            row.pop("__entity_type__", None)
-            if not layout.names.issuperset(row):
-                layout.drop_unknown(row)
-        entity = self._identity_map.find(entity_type, key)
-        if entity is None:
-            entity = self._adopt(layout, key, row, candidate)
-            row = entity._row
-            known = False
-        else:
-            known = entity._row is not row
-        if top is not None:
-            entity._group = top.group_for(entity_type, key)
-        if not layout.relations.isdisjoint(row):
-            self._absorb_relations(layout, row, groups)
-        if known:
-            entity._row.update(row)
-            if entity._local is not None:
-                for name in layout.collections & row.keys():
-                    entity._drop_copies(name)
-        if len(self.cache.caches) > 1:
-            self.cache.set(self._identity_map.key_of(entity), entity)
-        return entity
-
-    def _adopt(self, layout: Layout, key: Any, row: dict[str, Any], candidate: Entity | None) -> Entity:
-        """Return the entity for a `row` that is not in the identity map, now in it."""
-        entity = self._from_secondary_cache(layout, key)
-        if entity is None:
-            entity = candidate if candidate is not None else layout.maker(self)(row)
-        else:
-            entity._row.update(row)
-        self._identity_map.add(layout.entity_type, key, entity)
-        return entity
-
-    def _absorb_relations(self, layout: Layout, row: dict[str, Any], groups: Groups) -> None:
-        for name in layout.relations & row.keys():
-            value = row[name]
-            if value.__class__ is dict:
-                row[name] = self._absorb_dict(value, groups)
-            elif value.__class__ is list:
-                members = [
-                    self._absorb_dict(item, groups) if item.__class__ is dict else self.merge(item)
-                    for item in value
-                ]
-                # The same entity twice would be one too many for a collection.
-                distinct = {id(member): member for member in members}
-                row[name] = list(distinct.values())
-            elif _is_entity(value):
-                row[name] = self.merge(value)
 
     def _from_secondary_cache(self, layout: Layout, key: Any) -> Entity | None:
         """Return the entity that a cache behind the identity map keeps, or None."""
@@ -171,7 +108,7 @@ class MergeMethods(RequestMethods):
             return value
         if "__entity_type__" in value:
             with self._thread_lock:
-                return self._absorb_dict(value, Groups())
+                return Absorption(self).nested([value], value["__entity_type__"])[0]
         if "__type__" in value:
             return self._decode_value(value)
         for key, item in value.items():
