@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import sqlalchemy as sa
 
 from ftrackd.sandbox.query.criteria import CriteriaCompiler, PathValue
 from ftrackd.sandbox.query.errors import UnsupportedQueryError
-from ftrackd.sandbox.query.hydration import converter
+from ftrackd.sandbox.query.hydration import Convert, converter
 from ftrackd.sandbox.query.scope import Place, Scope
 from ftrackd.sandbox.query.tree import Aggregate, Path, Query
 from ftrackd.sandbox.schema.model import EntityType, ValueType
 
-_FUNCTIONS: Final[dict[str, Any]] = {
-    "count": sa.func.count,
-    "sum": sa.func.sum,
-    "avg": sa.func.avg,
-    "min": sa.func.min,
-    "max": sa.func.max,
-}
+_Column: TypeAlias = tuple[sa.ColumnElement[Any], Convert | None]
+
 _NUMERIC: Final = (ValueType.INTEGER, ValueType.NUMBER, ValueType.VARIABLE)
 _ORDERED: Final = (*_NUMERIC, ValueType.STRING, ValueType.DATETIME)
 
@@ -38,46 +33,62 @@ def execute_aggregate(
         )
     _refuse_ungrouped(query)
     scope = Scope(entity_type)
+    dialect = compiler.dialect
     groups = {str(path): compiler.value_at(path, scope.place) for path in query.group_by}
-    columns = dict(groups)
+    columns = {
+        name: (dialect.of_group(value.stored), converter(value.value_type)) for name, value in groups.items()
+    }
     for projection in query.projections:
         if isinstance(projection, Aggregate):
             columns[f"{projection.function}_{projection.path}"] = _aggregate(
                 compiler, scope.place, projection
             )
-    conditions = compiler.conditions(query, scope)
-    grouped = [value.terms[-1] for value in groups.values()]
     order = [
-        compiler.dialect.ordered(groups[str(order.path)].terms[-1], is_descending=order.is_descending)
+        dialect.ordered(term, is_descending=order.is_descending)
         for order in query.order_by
+        for term in _group_terms(groups[str(order.path)])
     ]
-    labelled = [value.terms[-1].label(f"c{index}") for index, value in enumerate(columns.values())]
-    statement = sa.select(*labelled).select_from(scope.from_clause).where(*conditions)
-    order += [compiler.dialect.ordered(term, is_descending=False) for term in grouped]
-    statement = statement.group_by(*grouped).order_by(*order)
-    statement = statement.limit(query.limit).offset(query.offset or None)
-    converters = [converter(value.value_type) for value in columns.values()]
+    order += [
+        dialect.ordered(term, is_descending=False)
+        for value in groups.values()
+        for term in _group_terms(value)
+    ]
+    labelled = [column.label(f"c{index}") for index, (column, _) in enumerate(columns.values())]
+    statement = sa.select(*labelled).select_from(scope.from_clause).where(*compiler.conditions(query, scope))
+    statement = statement.group_by(*(dialect.folded(value.stored) for value in groups.values()))
+    statement = statement.order_by(*order).limit(query.limit).offset(query.offset or None)
     return [
         {
             name: value if value is None or convert is None else convert(value)
-            for name, value, convert in zip(columns, row, converters, strict=True)
+            for (name, (_, convert)), value in zip(columns.items(), row, strict=True)
         }
         for row in connection.execute(statement).all()
     ]
 
 
-def _aggregate(compiler: CriteriaCompiler, place: Place, projection: Aggregate) -> PathValue:
+def _group_terms(value: PathValue) -> list[sa.ColumnElement[Any]]:
+    """What orders groups by *value*: number and text of a variable value are the same all over a group."""
+    return value.terms if len(value.terms) == 1 else [sa.func.min(term) for term in value.terms]
+
+
+def _aggregate(compiler: CriteriaCompiler, place: Place, projection: Aggregate) -> _Column:
     value = compiler.value_at(projection.path, place)
-    allowed = _NUMERIC if projection.function in ("sum", "avg") else _ORDERED
-    if projection.function != "count" and value.value_type not in allowed:
+    if projection.function == "count":
+        return sa.func.count(value.stored), None
+    if value.value_type not in (_NUMERIC if projection.function in ("sum", "avg") else _ORDERED):
         raise UnsupportedQueryError(
             f"'{projection.path}' holds {value.value_type.value} values, which have no {projection.function}",
             projection.path.position,
         )
     # A variable value aggregates as the number it is.
-    aggregate: sa.ColumnElement[Any] = _FUNCTIONS[projection.function](value.terms[0])
-    keeps_type = projection.function in ("min", "max") and len(value.terms) == 1
-    return PathValue([aggregate], value.value_type if keeps_type else ValueType.NUMBER)
+    term = value.terms[0]
+    if projection.function == "sum":
+        return sa.func.sum(term), int if value.value_type is ValueType.INTEGER else float
+    if projection.function == "avg":
+        return sa.func.avg(term), float
+    is_number = len(value.terms) > 1
+    extreme = compiler.dialect.extreme(term, is_largest=projection.function == "max")
+    return extreme, None if is_number else converter(value.value_type)
 
 
 def _refuse_ungrouped(query: Query) -> None:

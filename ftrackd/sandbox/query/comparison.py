@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 import sqlalchemy as sa
 
-from ftrackd.sandbox.query.dialects import Dialect
+from ftrackd.sandbox.query.dialects import Compare, Dialect
 from ftrackd.sandbox.query.errors import QueryValueError, UnsupportedQueryError
 from ftrackd.sandbox.query.literals import Coerced, as_boolean, as_datetime, as_number, coerce
 from ftrackd.sandbox.query.resolution import Meaning
@@ -23,7 +23,7 @@ from ftrackd.sandbox.schema.model import (
     VariableColumns,
 )
 
-_SIZES: Final[dict[Operator, Callable[[Any, Any], Any]]] = {
+_SIZES: Final[dict[Operator, Compare]] = {
     Operator.GREATER: lambda column, value: column > value,
     Operator.LESS: lambda column, value: column < value,
     Operator.GREATER_OR_EQUAL: lambda column, value: column >= value,
@@ -93,7 +93,7 @@ class Operand:
         if self._variable is not None:
             return self._compare_variable(self._variable, operator, value)
         coerced = coerce(value, self.value_type, self._name, keep_fraction=True)
-        return _size(operator, self.column, coerced)
+        return self._dialect.size(_SIZES[operator], self.column, coerced)
 
     def is_in(self, values: Sequence[Value], *, is_negated: bool) -> Condition:
         """Return ``operand in values``; nothing is in an empty list, and null only where it is listed."""
@@ -115,11 +115,12 @@ class Operand:
         ):
             self._refuse(f"holds {self.value_type.value} values, the nested query {value_type.value} ones")
         column = self._text if self._variable is not None else self.column
-        (selected,) = query.selected_columns
-        if isinstance(column.type, sa.String) != isinstance(selected.type, sa.String):
+        (key,) = query.selected_columns
+        if isinstance(column.type, sa.String) != isinstance(key.type, sa.String):
             # A foreign key that the schema calls a text may be a number in its table.
-            column, query = sa.cast(column, sa.Text()), query.with_only_columns(sa.cast(selected, sa.Text()))
-        return column.not_in(query) if is_negated else column.in_(query)
+            column, query = sa.cast(column, sa.Text()), query.with_only_columns(sa.cast(key, sa.Text()))
+        selected = self._dialect.is_selected(column, query, is_key=self._is_identifier)
+        return sa.not_(selected) if is_negated else selected
 
     def order_terms(self) -> list[sa.ColumnElement[Any]]:
         """Return what to order by: for a variable value its number first, then its text."""
@@ -134,7 +135,7 @@ class Operand:
             return self._source.c[self._variable.text]
         if self.value_type in (ValueType.STRING, ValueType.DATETIME):
             return self.column
-        return sa.cast(self.column, sa.Text())
+        return self._dialect.as_text(self.column)
 
     def _compare_with_null(self, operator: Operator, value: Value) -> Condition:
         if operator is Operator.EQUAL:
@@ -155,8 +156,9 @@ class Operand:
         """Compare the size of a value whose type only its row knows: as a number, else as a text."""
         number = as_number(value.text)
         if number is not None:
-            return _size(operator, self._source.c[columns.number], number)
-        return _size(operator, self._text, as_datetime(value.text, keep_fraction=True) or value.text)
+            return self._dialect.size(_SIZES[operator], self._source.c[columns.number], number)
+        text = as_datetime(value.text, keep_fraction=True) or value.text
+        return self._dialect.size(_SIZES[operator], self._text, text)
 
     def _is_one_of(self, values: Sequence[Value]) -> Condition:
         if self._variable is not None:
@@ -197,11 +199,6 @@ def _with_subtypes(schema: Schema, names: Sequence[str]) -> list[Coerced]:
                 found[entity_type.name] = None
                 found.update((subtype.name, None) for subtype in schema.subtypes(entity_type.name))
     return list(found)
-
-
-def _size(operator: Operator, column: sa.ColumnElement[Any], value: Any) -> Condition:
-    size: Condition = _SIZES[operator](column, sa.literal(value))
-    return size
 
 
 def _variable_number(value: Value) -> float | None:

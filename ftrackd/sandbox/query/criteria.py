@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
 import sqlalchemy as sa
@@ -74,9 +74,12 @@ class _End:
 
 @dataclass(frozen=True, slots=True)
 class PathValue:
-    """SQL for the value at the end of a path: one term, or number and text of a variable value."""
+    """SQL for the value at the end of a path."""
 
+    #: What orders it: one term, or number and text of a variable value.
     terms: list[sa.ColumnElement[Any]]
+    #: What an answer is made of.
+    stored: sa.ColumnElement[Any]
     value_type: ValueType
 
 
@@ -171,16 +174,20 @@ class CriteriaCompiler:
                 value = self._value_beyond(path, place, meaning)
             else:
                 operand = self._operand(path, place, meaning)
-                value = PathValue(operand.order_terms(), operand.value_type)
+                value = PathValue(operand.order_terms(), operand.column, operand.value_type)
             if not meaning.is_narrower:
                 return value
             is_owner = all_of(type_conditions(meaning.owner, place.source))
-            return replace(value, terms=[sa.case((is_owner, term), else_=None) for term in value.terms])
+            terms: list[sa.ColumnElement[Any]] = [
+                sa.case((is_owner, term), else_=None) for term in value.terms
+            ]
+            return PathValue(terms, sa.case((is_owner, value.stored), else_=None), value.value_type)
 
         found = try_meanings(meanings, value_of)
         if len(found) == 1:
             return found[0]
-        return PathValue([sa.func.coalesce(*(value.terms[0] for value in found))], found[0].value_type)
+        first = sa.func.coalesce(*(value.stored for value in found))
+        return PathValue([first], first, found[0].value_type)
 
     def _value_beyond(self, path: Path, place: Place, meaning: Meaning) -> PathValue:
         step = path.steps[0]

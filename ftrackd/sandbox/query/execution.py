@@ -34,6 +34,8 @@ _DATABASE_LIMITS: Final = (
     "tables in a join",
     "stack depth limit exceeded",
 )
+#: What SQLite says of a sum beyond the largest integer, which PostgreSQL answers.
+_OVERFLOW: Final = "integer overflow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +99,16 @@ def execute_tree(
     except sa.exc.OperationalError as error:
         if any(words in str(error.orig) for words in _DATABASE_LIMITS):
             raise QueryTooComplexError(f"the query is too complex for the database: {error.orig}") from error
+        if _OVERFLOW in str(error.orig):
+            raise _uncomputable(error) from error
         raise
     except sa.exc.DataError as error:
         # PostgreSQL refuses a sum beyond the largest number, where SQLite answers infinity.
-        raise QueryValueError(f"the values found cannot be computed with: {error.orig}") from error
+        raise _uncomputable(error) from error
+
+
+def _uncomputable(error: sa.exc.DBAPIError) -> QueryValueError:
+    return QueryValueError(f"the values found cannot be computed with: {error.orig}")
 
 
 def load_entities(

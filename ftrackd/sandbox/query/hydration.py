@@ -20,7 +20,7 @@ from ftrackd.sandbox.query.scope import Scope, select_members
 from ftrackd.sandbox.schema.model import Collection, Computed, Links, Reference, Scalar, Schema, ValueType
 
 Key: TypeAlias = tuple[Any, ...]
-_Convert: TypeAlias = Callable[[Any], Any]
+Convert: TypeAlias = Callable[[Any], Any]
 
 
 def tag_datetime(text: str) -> dict[str, str]:
@@ -50,7 +50,7 @@ class Form:
 
     type_name: str
     #: Attribute name, index of the column, and what makes the answer's value of it.
-    values: list[tuple[str, int, _Convert | None]] = field(default_factory=list)
+    values: list[tuple[str, int, Convert | None]] = field(default_factory=list)
 
 
 class Reader:
@@ -60,7 +60,7 @@ class Reader:
         self.node = node
         self._schema = hydrator.schema
         self._entities = hydrator.entities
-        self._values: list[tuple[Meaning, int, _Convert | None]] = []
+        self._values: list[tuple[Meaning, int, Convert | None]] = []
         self._forms: dict[Key, Form] = {}
         entity_type = node.entity_type
         self._key_indexes = [
@@ -256,7 +256,7 @@ def _add_local(branch: Branch, source: sa.FromClause, columns: Columns) -> int:
     return columns.add(relation.join.local, source.c[relation.join.local])
 
 
-def converter(value_type: ValueType) -> _Convert | None:
+def converter(value_type: ValueType) -> Convert | None:
     """Return what makes an answer's value of a stored one that is not null; ``None`` for no change."""
     match value_type:
         case ValueType.DATETIME:
@@ -269,5 +269,5 @@ def converter(value_type: ValueType) -> _Convert | None:
             return None
 
 
-def _presenter(present: Callable[[Any, Links | None], Any], links: Links | None) -> _Convert:
+def _presenter(present: Callable[[Any, Links | None], Any], links: Links | None) -> Convert:
     return lambda value: present(value, links)

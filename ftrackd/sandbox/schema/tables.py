@@ -12,8 +12,15 @@ from sqlalchemy.dialects import sqlite
 from ftrackd.sandbox.schema.declaration import UID, Declaration, Property, declarations, lineage
 from ftrackd.sandbox.schema.model import ValueType, VariableColumns
 
-#: Compares without regard to case on SQLite, as the servers of real installations do.
-TEXT: Final = sa.Text().with_variant(sqlite.TEXT(collation="NOCASE"), "sqlite")
+
+class FoldedText(sa.Text):
+    """A text that compares without regard to case, as on the servers of real installations.
+
+    SQLite's columns do so by themselves, on PostgreSQL queries see to it.
+    """
+
+
+TEXT: Final = FoldedText().with_variant(sqlite.TEXT(collation="NOCASE"), "sqlite")
 #: For keys that are names, so that no row is refused because another differs in case.
 EXACT_TEXT: Final = sa.Text()
 _INTEGER: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")

@@ -37,6 +37,13 @@ FINDINGS = {
     "Task where name is ANIM": {"t-anim"},
     "Task where name is 'anim2'": {"t-anim2"},
     "Task where name = anim": {"t-anim"},
+    # Size of texts, without regard to case either
+    "Task where name > ANIM": TASKS - {"t-anim"},
+    "Task where name >= ANIM2 and name <= COMP": {"t-anim2", "t-comp"},
+    "Project where status before HIDDEN": {"p-alpha"},
+    # Texts of nested queries
+    "Status where name in (select name from State)": {"st-wip"},
+    "Priority where name in (select name from Priority where name is NONE)": {"pr-none"},
     "Task where name != anim": TASKS - {"t-anim"},
     "Task where description is_not x": TASKS,
     r"""Task where description is "say \"hi\" it's C:\temp 100%" """: {"t-anim"},
@@ -71,6 +78,9 @@ FINDINGS = {
     "Task where bid is 3600": {"t-anim"},
     "Task where bid is '3600.0'": {"t-anim"},
     "Task where time_logged > 80": {"t-anim"},
+    "Task where bid like '3600'": {"t-anim"},
+    "Task where bid like '%00'": {"t-anim", "t-anim2"},
+    "User where is_active like 1": {"u-jane"},
     # Date-times
     "Task where start_date is 2026-01-10": {"t-anim"},
     "Task where end_date is '2026-01-20 18:30:00'": {"t-anim"},
@@ -204,6 +214,9 @@ FINDINGS = {
     "Task where custom_attributes any (key is ready and value is false)": TASKS - {"t-anim"},
     "Task where custom_attributes any (key is tags and value like '%hair%')": {"t-anim"},
     "Task where custom_attributes any (key is tags and value is_not none)": TASKS,
+    "Task where custom_attributes any (key is tags and value is 'HAIR, Cloth')": {"t-anim"},
+    "Task where custom_attributes any (key is tags and value > 'HAI' and value < 'HAZ')": {"t-anim"},
+    "Task where custom_attributes.value in ('NONE')": TASKS - {"t-anim"},
     "Task where not custom_attributes any (key is frames and value is 12)": TASKS - {"t-anim"},
     "Task where custom_attribute_links any (configuration.key is supervisor and to_id is u-jane)": {"t-anim"},
     "Task where custom_attribute_links any (user has (first_name is Jane))": {"t-anim"},

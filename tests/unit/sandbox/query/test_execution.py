@@ -364,6 +364,8 @@ class TestAggregates:
         assert row["min_bid"] == 0.0
         assert row["max_end_date"] == {"__type__": "datetime", "value": "2026-01-20T18:30:00"}
         assert row["max_name"] == "model"
+        (row,) = ask("select sum(version), avg(version), max(version) from AssetVersion")
+        assert json.dumps(row) == '{"sum_version": 13, "avg_version": 4.333333333333333, "max_version": 10}'
 
     def test_criteria_order_and_paths(self, ask: Ask) -> None:
         rows = ask(
@@ -375,6 +377,36 @@ class TestAggregates:
     def test_grouped_booleans_are_booleans(self, ask: Ask) -> None:
         rows = ask("select count(id) from AssetVersion group by is_published")
         assert rows == [{"is_published": False, "count_id": 1}, {"is_published": True, "count_id": 2}]
+
+    def test_when_names_differ_in_case_alone_then_they_are_one_group(
+        self, connection: sa.Connection, ask: Ask
+    ) -> None:
+        with connection.begin_nested() as savepoint:
+            connection.execute(sa.text("UPDATE context SET name = 'ANIM' WHERE id = 't-model'"))
+            rows = ask("select count(id), min(id) from Task group by name order by name desc")
+            (row,) = ask("select min(name), max(name) from Task")
+            savepoint.rollback()
+        assert rows == [
+            {"name": "comp", "count_id": 1, "min_id": "t-comp"},
+            {"name": "Anim2", "count_id": 1, "min_id": "t-anim2"},
+            {"name": "ANIM", "count_id": 2, "min_id": "t-anim"},
+        ]
+        assert row["min_name"].lower() == "anim"
+        assert row["max_name"] == "comp"
+
+    def test_when_variable_values_are_grouped_then_they_are_answered_as_they_are(self, ask: Ask) -> None:
+        query = (
+            "select count(value), max(value) from ContextCustomAttributeValue "
+            "where key in (frames, ready, tags) group by key, value order by key, value desc"
+        )
+        assert [(row["key"], row["value"], row["count_value"], row["max_value"]) for row in ask(query)] == [
+            ("frames", 100, 3, 100),
+            ("frames", 12, 1, 12),
+            ("ready", True, 1, 1),
+            ("ready", False, 3, 0),
+            ("tags", ["none"], 3, None),
+            ("tags", ["hair", "cloth"], 1, None),
+        ]
 
     @pytest.mark.parametrize(
         "text",

@@ -129,6 +129,15 @@ def test_when_a_sum_is_beyond_every_number_then_null_or_an_error_of_the_query(wo
             assert "out of range" in str(error)
         else:
             assert row["sum_bid"] in (None, math.inf)
+    for name in ("one", "two"):
+        world.create("FileComponent", name=name, size=2**62)
+    with world.store.reader() as connection:
+        try:
+            (row,) = execute(connection, world.store.schema, "select sum(size) from FileComponent").rows
+        except QueryError as error:
+            assert "overflow" in str(error)
+        else:
+            assert row == {"sum_size": 2**63}
 
 
 def test_when_an_id_is_taken_then_the_error_is_a_duplicate_entry(world):
