@@ -36,14 +36,14 @@ class Actor:
 class Authenticator:
     """Checks credentials against the users and keys in *store*.
 
-    *keys*, user name to keys, are those given at the start; they are never written anywhere. Who was let in
-    is remembered until :meth:`forget`, so that a request costs no query.
+    *keys*, id of a user to keys, are those given at the start; they are never written anywhere. Who was let
+    in is remembered until :meth:`forget`, so that a request costs no query.
     """
 
     def __init__(self, store: Store, keys: Mapping[str, list[str]]) -> None:
         """Digest the *keys* of the start."""
         self._store = store
-        self._keys = {username: {_digest(key) for key in given} for username, given in keys.items()}
+        self._keys = {user_id: {_digest(key) for key in given} for user_id, given in keys.items()}
         self._known: dict[tuple[str, str], Actor] = {}
         self._lock = threading.Lock()
 
@@ -60,7 +60,7 @@ class Authenticator:
         if actor is None:
             return None
         with self._lock:
-            keys = set(self._keys.get(actor.username, ()))
+            keys = set(self._keys.get(actor.user_id, ()))
         keys |= self._store.key_digests(actor.user_id)
         if not any(secrets.compare_digest(digest, other) for other in keys):
             return None
@@ -68,10 +68,10 @@ class Authenticator:
             self._known[username, digest] = actor
         return actor
 
-    def forget_start_keys(self, username: str) -> None:
-        """Let the keys that *username* was given at the start work no more."""
+    def forget_start_keys(self, user_id: str) -> None:
+        """Let the keys that the user was given at the start work no more."""
         with self._lock:
-            self._keys.pop(username, None)
+            self._keys.pop(user_id, None)
             self._known.clear()
 
     def forget(self) -> None:

@@ -2,14 +2,15 @@
 
 Two kinds: *requests* (rules that delay, fail or cut a share of the HTTP requests) and *hub* faults that act
 once on the sockets that are connected. Both are asked for with ``POST /sandbox/faults``, from loopback and
-with valid credentials, or with ``--fault`` at the start. ``GET`` shows what is active, ``DELETE`` ends it.
+with valid credentials, those of requests also with ``--fault`` at the start. ``GET`` shows what is active,
+``DELETE`` ends it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -106,6 +107,8 @@ class RequestFault:
             raise FaultError("share, seconds, status and count of a fault are numbers, not negative ones.")
         if self.share > 1 or not 200 <= self.status <= 599:
             raise FaultError("A fault's share lies between 0 and 1, its status between 200 and 599.")
+        if not isinstance(self.path, str) or not isinstance(self.after, bool):
+            raise FaultError("A fault's path is a text such as '/api', after is true or false.")
         if self.body not in ("html", "json"):
             raise FaultError(f"A fault's body is 'html' or 'json', not {self.body!r}.")
 
@@ -142,17 +145,29 @@ class Faults:
         """
         values = dict(description)
         kind = values.pop("fault", None)
+        if kind not in HUB_FAULTS:
+            self.add_rule(description, known=REQUEST_FAULTS + HUB_FAULTS)
+            return 0
         try:
-            if kind in REQUEST_FAULTS:
-                self._rules.append(RequestFault(kind, **values))
-                return 0
-            if kind in HUB_FAULTS:
-                connections = self._select(values.pop("share", 1.0), values.pop("user", None))
-                getattr(self, f"_{kind}")(connections, **values)
-                return len(connections)
+            connections = self._select(values.pop("share", 1.0), values.pop("user", None))
+            getattr(self, f"_{kind}")(connections, **values)
         except (TypeError, AttributeError) as error:
             raise FaultError(f"The fault {kind} has no such value: {error}") from error
-        raise FaultError(f"There is no fault {kind!r}; there are {', '.join(REQUEST_FAULTS + HUB_FAULTS)}.")
+        return len(connections)
+
+    def add_rule(self, description: Mapping[str, Any], *, known: Sequence[str] = REQUEST_FAULTS) -> None:
+        """Start the fault of requests in *description*; the only kind that can begin before the server does.
+
+        Raise :class:`FaultError`, which names the *known* faults, when there is no such fault or value.
+        """
+        values = dict(description)
+        kind = values.pop("fault", None)
+        if kind not in REQUEST_FAULTS:
+            raise FaultError(f"There is no fault {kind!r} here; there are {', '.join(known)}.")
+        try:
+            self._rules.append(RequestFault(kind, **values))
+        except TypeError as error:
+            raise FaultError(f"The fault {kind} has no such value: {error}") from error
 
     def choose(self, path: str) -> list[RequestFault]:
         """Return the rules that strike a request of *path* now; each counts as used."""

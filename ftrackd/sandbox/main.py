@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import ipaddress
 import json
 import logging
+import math
 import os
 import secrets
 import socket
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ftrackd.sandbox.errors import SandboxError
+
+if TYPE_CHECKING:
+    from ftrackd.sandbox.files.store import FileStore
 
 DEFAULT_PORT: Final = 8228
 DEFAULT_USER: Final = "demo"
@@ -108,7 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="JSON",
-        help="a fault that is active from the start; may be repeated",
+        help="a fault of requests that is active from the start; may be repeated",
     )
     parser.add_argument(
         "--follow-stdin",
@@ -132,6 +138,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(
             "--heartbeat lies above 0 and up to 10 seconds: clients reconnect after 15 seconds of silence."
         )
+    if not 0 < options.link_lifetime < math.inf:
+        parser.error("--link-lifetime is a number of seconds above 0.")
+    if not options.user.strip():
+        parser.error("--user takes the name of a user.")
     if not 0 <= options.port <= 65535:
         parser.error(f"--port lies between 0 and 65535, {options.port} does not.")
     keys = _keys(parser, options)
@@ -188,10 +198,12 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         return bind(host, port)
     except (OSError, OverflowError) as error:
-        raise SandboxError(
-            f"Cannot listen on {host} port {port}: {error}. Is another sandbox running? "
-            "Choose another port with --port, or --port 0 for any free one."
-        ) from error
+        remedy = "--host takes an address or a name of this machine."
+        if isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES):
+            remedy = (
+                "Is another sandbox running? Choose another port with --port, or --port 0 for any free one."
+            )
+        raise SandboxError(f"Cannot listen on {host} port {port}: {error}. {remedy}") from error
 
 
 def run(
@@ -203,7 +215,6 @@ def run(
     from ftrackd.sandbox.events.hub import HubServer
     from ftrackd.sandbox.faults import Faults
     from ftrackd.sandbox.files.signature import Signer
-    from ftrackd.sandbox.files.store import FileStore
     from ftrackd.sandbox.server import Server, ignore_stop_signals
     from ftrackd.sandbox.services import Services
     from ftrackd.sandbox.store import Store
@@ -213,16 +224,18 @@ def run(
     hub = HubServer(heartbeat_interval_s=options.heartbeat)
     faults = Faults(hub)
     for description in options.fault:
-        faults.apply(_decode_fault(description))
+        faults.add_rule(_decode_fault(description))
     workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="sandbox-rpc")
     stack.callback(workers.shutdown, cancel_futures=True)
-    for username in keys:
-        store.ensure_user(username)
+    # By id: names are found without regard to case, and the option may be written otherwise than the row.
+    keys_of: defaultdict[str, list[str]] = defaultdict(list)
+    for username, given in keys.items():
+        keys_of[store.ensure_user(username).user_id] += given
     services = Services(
         store=store,
-        files=FileStore(_files_folder(options, stack), _demo_file),
+        files=_open_files(options, stack),
         hub=hub,
-        authenticator=Authenticator(store, keys),
+        authenticator=Authenticator(store, keys_of),
         signer=Signer(lifetime_s=options.link_lifetime),
         faults=faults,
         workers=workers,
@@ -253,6 +266,19 @@ def _decode_fault(description: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise SandboxError(f"--fault takes a JSON object, not {description!r}.")
     return value
+
+
+def _open_files(options: argparse.Namespace, stack: ExitStack) -> FileStore:
+    """Return the store of uploaded bytes; raise :class:`SandboxError` when its folder cannot be used."""
+    from ftrackd.sandbox.files.store import FileStore
+
+    folder = _files_folder(options, stack)
+    try:
+        return FileStore(folder, _demo_file)
+    except OSError as error:
+        raise SandboxError(
+            f"Uploaded bytes cannot be kept in {folder}: {error}. Choose another folder with --files."
+        ) from error
 
 
 def _files_folder(options: argparse.Namespace, stack: ExitStack) -> Path:

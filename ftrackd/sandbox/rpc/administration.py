@@ -96,10 +96,10 @@ def _reset_remote(batch: Batch, operation: Operation) -> dict[str, Any]:
         user_id = str(member.key(operation)[0])
         if operation.get("entity_type") == "ApiKey":
             user_id = _existing(batch, "ApiKey", user_id, "resource_id")["resource_id"]
-    user = _existing(batch, "User", user_id, "username")
+    _existing(batch, "User", user_id, "username")
     api_key = replace_keys(batch.connection, user_id)
     authenticator = batch.services.authenticator
-    batch.after_commit.append(lambda: authenticator.forget_start_keys(user["username"]))
+    batch.after_commit.append(lambda: authenticator.forget_start_keys(user_id))
     return {"action": "reset_remote", "data": {"api_key": api_key}}
 
 

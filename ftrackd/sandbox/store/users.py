@@ -17,7 +17,7 @@ def find(connection: sa.Connection, username: str) -> Actor | None:
     row = connection.execute(
         sa.select(user.c.id, user.c.username, user.c.first_name, user.c.last_name).where(
             user.c.resource_type == "user",
-            sa.func.lower(user.c.username) == username.lower(),
+            sa.func.lower(user.c.username) == sa.func.lower(username),
             user.c.is_active.is_(sa.true()),
         )
     ).first()

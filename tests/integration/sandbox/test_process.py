@@ -89,6 +89,16 @@ def test_when_sockets_are_frozen_then_the_end_does_not_wait_for_them():
         assert time.monotonic() - started < 4
 
 
+def test_when_a_user_is_named_in_another_case_then_the_key_is_good_for_the_user_there_is():
+    names = {"demo": "second", "ANNA": "third"}
+    also = [part for name, key in names.items() for part in ("--also", f"{name}:{key}")]
+    with SandboxProcess(seed="minimal", user="DEMO", options=also) as process:
+        names["DEMO"] = process.api_key
+        for process.api_user, process.api_key in names.items():
+            users = process.call(query("select username from User"))[0]["data"]
+            assert sorted(row["username"] for row in users).count("demo") == 1
+
+
 def test_when_database_is_a_file_then_rows_keys_and_bytes_survive_sigkill(tmp_path):
     database = f"sqlite:///{tmp_path}/studio.db"
     process = SandboxProcess(seed="minimal", database=database)
@@ -124,9 +134,13 @@ def test_when_port_is_taken_then_says_so_and_what_to_do():
         (["--database", "nonsense"], 1, "sqlite"),
         (["--database", "sqlite:////no/such/folder/a.db"], 1, "/no/such/folder"),
         (["--fault", "{"], 1, "JSON"),
-        (["--fault", '{"fault": "nonsense"}'], 1, "drop_sockets"),
+        (["--fault", '{"fault": "nonsense"}'], 1, "delay_requests"),
+        (["--fault", '{"fault": "freeze_sockets", "seconds": 1}'], 1, "freeze_sockets"),
         (["--port", "99999"], 2, "99999"),
-        (["--host", "256.0.0.1"], 1, "256.0.0.1"),
+        (["--host", "256.0.0.1"], 1, "--host"),
+        (["--user", ""], 2, "--user"),
+        (["--link-lifetime", "0"], 2, "--link-lifetime"),
+        (["--files", "/dev/null"], 1, "--files"),
     ],
 )
 def test_when_an_option_is_wrong_then_one_line_says_so(options, code, words):

@@ -16,13 +16,14 @@ def store():
 
 @pytest.fixture
 def authenticator(store):
-    return Authenticator(store, {"jane": ["key one", "key two"], "john": ["key of john"]})
+    keys = {"jane": ["key one", "key two"], "john": ["key of john"]}
+    return Authenticator(store, {store.find_user(name).user_id: given for name, given in keys.items()})
 
 
 def reset(store, authenticator, username):
     with store.transaction(None) as transaction:
         key = replace_keys(transaction.connection, store.find_user(username).user_id)
-    authenticator.forget_start_keys(username)
+    authenticator.forget_start_keys(store.find_user(username).user_id)
     return key
 
 

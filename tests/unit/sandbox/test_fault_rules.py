@@ -28,6 +28,13 @@ def test_when_count_is_zero_then_none_is_struck(faults):
     assert struck(faults, times=3) == []
 
 
+@pytest.mark.parametrize("values", [{"path": 5}, {"after": "no"}, {"share": 2}, {"count": -1}, {"body": 1}])
+def test_when_a_value_makes_no_sense_then_refused(faults, values):
+    with pytest.raises(FaultError):
+        faults.apply({"fault": "fail_requests", **values})
+    assert struck(faults) == []
+
+
 def test_when_share_is_given_then_about_that_share_is_struck(faults):
     faults.apply({"fault": "fail_requests", "share": 0.25})
     assert 180 < len(struck(faults, times=1000)) < 320

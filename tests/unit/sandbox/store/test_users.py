@@ -17,6 +17,7 @@ def test_when_a_user_is_ensured_then_it_is_made_once(empty):
     assert first == empty.ensure_user("jane.doe") == empty.find_user("JANE.DOE")
     assert (first.username, first.name) == ("jane.doe", "Jane Doe")
     assert empty.find_user("nobody") is None
+    assert empty.ensure_user("\u00c4NNA") == empty.ensure_user("\u00c4NNA")
 
 
 def test_when_a_user_is_not_active_then_it_is_not_found(empty):
