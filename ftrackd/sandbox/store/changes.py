@@ -103,7 +103,8 @@ class ChangeRecorder:
                 change.values = _removed(change.values, earlier.values)
                 self._changes[identity] = change
         else:
-            earlier.values = _fold(earlier.values, change.values)
+            values = _of_new(change.values) if earlier.action == "add" else change.values
+            earlier.values = _fold(earlier.values, values)
             earlier.custom_keys |= change.custom_keys
             earlier.parents, earlier.parent_id = change.parents, change.parent_id
             if change.action != "update" and earlier.action != "add":
@@ -149,6 +150,11 @@ def _fold(first: Mapping[str, dict[str, Any]], second: Mapping[str, dict[str, An
         else:
             folded[name] = dict(pair)
     return folded
+
+
+def _of_new(values: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """*values* for an entity that was not there before: there is nothing old, not even what it inherits."""
+    return {name: {"old": None, "new": pair["new"]} for name, pair in values.items()}
 
 
 def _is_real(change: Change) -> bool:

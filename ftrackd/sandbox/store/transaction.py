@@ -129,10 +129,10 @@ class Transaction:
         self._execute(kind, values, known.insert, stored)
         key = [row[column] for column in known.key_columns]
         consequences.after_create(self, kind, row)
-        for attribute_name, members in collections.items():
-            relations.write(self, kind, key, attribute_name, members)
         added = {name: {"old": None, "new": row[column]} for name, column in known.announced}
         self.record("add", kind, row, added)
+        for attribute_name, members in collections.items():
+            relations.write(self, kind, key, attribute_name, members)
         self._notice(kind)
         return key
 

@@ -125,6 +125,13 @@ def test_when_a_list_gets_an_item_then_list_and_entity_are_named(world):
     assert world.change("listobject").action == "remove"
 
 
+def test_when_a_list_is_made_with_its_items_then_it_is_announced_before_them(world):
+    category = world.create("ListCategory", name="c")
+    items = [reference("Task", world.task), reference("Shot", world.shot)]
+    world.create("TypedContextList", name="l", project_id=world.project, category_id=category, items=items)
+    assert [change.legacy_type for change in world.changes] == ["list", "listobject", "listobject"]
+
+
 def test_when_a_note_is_written_then_its_parents_are_the_note_the_entity_and_the_project(world):
     note = world.create("Note", content="hi", parent_id=world.task, parent_type="TypedContext")
     change = world.change("note")
@@ -160,6 +167,53 @@ def test_when_a_project_attribute_changes_then_the_value_is_text(world):
     change = world.change("show")
     assert change.action == "update"
     assert change.values == {"avalon_auto_sync": {"old": "0", "new": "1"}}
+
+
+@pytest.mark.parametrize(
+    ("entity_type", "kind", "key", "value", "text"),
+    [
+        ("TypedContextList", "list", "listbool", True, "1"),
+        ("AssetVersion", "assetversion", "versiontest", "x", "x"),
+        ("User", "user", "teststring", "y", "y"),
+    ],
+)
+def test_when_an_attribute_of_another_entity_changes_then_it_is_a_row_of_that_entity(
+    world, entity_type, kind, key, value, text
+):
+    if entity_type == "TypedContextList":
+        category = world.create("ListCategory", name="c")
+        entity = world.create(entity_type, name="l", project_id=world.project, category_id=category)
+    elif entity_type == "AssetVersion":
+        entity = world.create(entity_type, asset_id=world.create("Asset", name="a", context_id=world.shot))
+    else:
+        entity = world.user
+    ((configuration,),) = world.rows(f"SELECT id FROM custom_attribute_configuration WHERE key = '{key}'")
+    world.update("CustomAttributeValue", [configuration, entity], value=value)
+    (change,) = world.changes
+    assert (change.action, change.legacy_type, change.entity_id) == ("update", kind, entity)
+    assert change.values[key]["new"] == text
+
+
+def test_when_something_new_gets_more_in_the_batch_then_nothing_of_it_is_old(world):
+    with world.store.transaction(world.actor) as transaction:
+        (configuration,) = transaction.create(
+            "CustomAttributeConfiguration",
+            {
+                "key": "first_frame",
+                "entity_type": "task",
+                "object_type_id": installation.OBJECT_TYPE_IDS["Shot"],
+                "type_id": installation.CUSTOM_ATTRIBUTE_TYPE_IDS["number"],
+                "default": 1,
+            },
+        )
+    with world.store.transaction(world.actor) as transaction:
+        (shot,) = transaction.create("Shot", {"name": "s", "parent_id": world.project})
+        transaction.update("Shot", shot, {"name": "t"})
+        transaction.update("ContextCustomAttributeValue", [configuration, shot], {"value": 1001})
+    (change,) = transaction.changes
+    assert change.action == "add"
+    assert change.values["name"] == {"old": None, "new": "t"}
+    assert change.values["first_frame"] == {"old": None, "new": "1001"}
 
 
 def test_when_one_entity_changes_twice_in_a_batch_then_it_is_one_row(world):
