@@ -16,7 +16,7 @@ from ftrackd.api.event._connection_rules import (
     ReconnectPolicy,
     StateChange,
 )
-from ftrackd.api.event._queues import Outbox
+from ftrackd.api.event._queues import Outbox, PacketFate
 from ftrackd.api.event.transport import (
     FrameTooLarge,
     Transport,
@@ -85,7 +85,7 @@ class Connection:
         self._failures = 0
         self._opened_count = 0
         self._opened_at = 0.0
-        self._last_error: TransportError | None = None
+        self._last_error: BaseException | None = None
         self._threads: list[threading.Thread] = []
         #: Wall clock time of the last packet, seconds since the epoch.
         self.last_packet_at: float | None = None
@@ -111,21 +111,21 @@ class Connection:
         return self._failures
 
     @property
-    def last_error(self) -> TransportError | None:
+    def last_error(self) -> BaseException | None:
         """Return why the last attempt failed, None when it did not."""
         return self._last_error
 
     def open(self) -> None:
-        """Connect now, in this thread; afterwards the connection is kept.
+        """Connect now; afterwards the connection is kept.
 
         Raises:
             TransportError: when that fails. Nothing is left running.
         """
         self._change_state(ConnectionState.CONNECTING, "Connecting.")
         try:
-            self._start(self._open_transport(lambda transport: transport.open()))
-        except TransportError as error:
-            self._change_state(ConnectionState.CLOSED, str(error))
+            self._start(self._open_transport())
+        except BaseException as error:
+            self._change_state(ConnectionState.CLOSED, str(error) or type(error).__name__)
             raise
 
     def open_in_background(self) -> threading.Thread:
@@ -172,9 +172,9 @@ class Connection:
                 thread.join(_JOIN_S)
         self._change_state(ConnectionState.CLOSED, reason)
 
-    def is_own_thread(self) -> bool:
-        """Return whether the caller is one of the connection's threads, which must not wait for them."""
-        return threading.current_thread() in self._threads
+    def may_be_waited_for(self) -> bool:
+        """Return whether threads other than the caller's serve the connection: who is one cannot wait."""
+        return bool(self._threads) and threading.current_thread() not in self._threads
 
     def _start(self, transport: Transport | None) -> threading.Thread:
         with self._changed:
@@ -202,26 +202,24 @@ class Connection:
             self._changed.notify_all()
         self._listener.state_changed(change)
 
-    def _open_transport(self, open_it: Callable[[Transport], None]) -> Transport:
+    def _open_transport(self) -> Transport:
         transport = self._transport_factory()
         with self._changed:
             if self._stopping:
                 raise TransportClosed("Disconnected while connecting.")
             self._transport = transport
         try:
-            open_it(transport)
-        except TransportError as error:
+            self._open_aside(transport)
+            self._opened(transport)
+        except BaseException as error:
             transport.close()
             with self._changed:
                 self._transport = None
+                self._is_open = False
                 self._last_error = error
                 self._failures += 1
                 self._changed.notify_all()
             raise
-        except BaseException:
-            transport.close()
-            raise
-        self._opened(transport)
         return transport
 
     def _open_aside(self, transport: Transport) -> None:
@@ -275,7 +273,9 @@ class Connection:
                 transport = None
                 if current is not None:
                     self._serve(current)
-            except Exception:  # contains a transport that breaks its promise, and mistakes of ours
+            # Contains a transport that breaks its promise, and mistakes of ours; whatever it is, without this
+            # thread the hub would be deaf and nobody would know.
+            except BaseException:
                 _logger.critical(
                     "The event hub's connection ended by a mistake in it, connecting again.", exc_info=True
                 )
@@ -286,7 +286,7 @@ class Connection:
         """Return an open transport, after as many attempts as it takes; None when stopped or given up."""
         while not self._stopping:
             try:
-                return self._open_transport(self._open_aside)
+                return self._open_transport()
             except TransportError as error:
                 if not self._wait_after(error):
                     break
@@ -377,6 +377,8 @@ class Connection:
             if frame is not None:
                 self._heard(liveness)
                 self._listener.frame_received(frame)
+                # What somebody's callback took is not the server's silence.
+                liveness.packet_received(time.monotonic())
             # Only when nothing was there to be read: after a callback that took long, much may be waiting.
             elif liveness.is_dead(now := time.monotonic()):
                 return f"The server has been silent for {liveness.silence_s(now):.1f} s."
@@ -393,15 +395,18 @@ class Connection:
     def _write(self, turn: int) -> None:
         while (taken := self._outbox.take(turn)) is not None:
             packet, transport = taken
-            sent = False
+            fate = PacketFate.SENT
             try:
                 transport.send(packet.frame)
-                sent = True
             except TransportError as error:
+                fate = PacketFate.WAITS
                 if not packet.is_announcement:
                     _logger.warning(
                         "Could not send %s, it waits for the next connection: %s", packet.description, error
                     )
+            except Exception:  # contains what no transport can send: it would fail again and again
+                fate = PacketFate.LOST
+                _logger.critical("%s cannot be sent, it is lost.", packet.description, exc_info=True)
+            if fate is not PacketFate.SENT:
                 transport.close()
-            finally:
-                self._outbox.taken(packet, transport, sent=sent)
+            self._outbox.taken(packet, transport, fate)

@@ -129,7 +129,7 @@ class PacketHandling:
         except EventHubPacketError as error:
             self.statistics.rejected_packets += 1
             self._log_sparsely(logging.WARNING, "rejected", f"Packet ignored: {error}")
-        except Exception:  # contains taps and overrides of a host; the reader goes on
+        except (Exception, SystemExit):  # contains taps and overrides of a host; the reader goes on
             self.logger.exception("Handling a packet failed; the packet is lost, the hub goes on.")
 
     def frame_skipped(self, error: FrameTooLarge) -> None:
@@ -144,7 +144,7 @@ class PacketHandling:
             self._receive_event(data)
         elif name == "heartbeat":
             # In front of everything: a long queue must not make the server believe that we are gone.
-            self._outbox.put_first([Outgoing(codec.encode_heartbeat(), "a heartbeat", is_announcement=True)])
+            self._outbox.put_first(Outgoing(codec.encode_heartbeat(), "a heartbeat", is_announcement=True))
         elif name == "acknowledge":
             self._receive_acknowledgement(data)
         elif name == "connect":
@@ -268,7 +268,7 @@ class PacketHandling:
     def _call(self, callback: Callable[[Any], None], argument: Any) -> None:
         try:
             callback(argument)
-        except Exception:  # contains the callback of whoever published
+        except (Exception, SystemExit):  # contains the callback of whoever published
             self.logger.exception("A callback for an acknowledgement failed.")
 
     def _log_sparsely(self, level: int, kind: str, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import queue
 import threading
 import time
@@ -88,6 +89,15 @@ class EventQueue:
             return len(self._events) + (self._final is not None)
 
 
+class PacketFate(enum.Enum):
+    """What became of a packet that the writer took."""
+
+    SENT = enum.auto()
+    #: It waits for the next transport.
+    WAITS = enum.auto()
+    LOST = enum.auto()
+
+
 @dataclass(slots=True, eq=False, repr=False)
 class Outgoing:
     """A packet on its way out."""
@@ -146,11 +156,12 @@ class Outbox:
             self._packets.append(packet)
             self._changed.notify_all()
 
-    def put_first(self, packets: Iterable[Outgoing]) -> None:
-        """Add `packets` in front of all others, whatever the limit."""
+    def put_first(self, packet: Outgoing) -> None:
+        """Add `packet` in front of all others, whatever the limit; unless the same waits there already."""
         with self._changed:
-            self._packets.extendleft(reversed(list(packets)))
-            self._changed.notify_all()
+            if not self._packets or self._packets[0].frame != packet.frame:
+                self._packets.appendleft(packet)
+                self._changed.notify_all()
 
     def attach(self, transport: Transport, first: Iterable[Outgoing]) -> None:
         """Let the writer send through `transport`, beginning with `first`.
@@ -181,16 +192,15 @@ class Outbox:
                 self._changed.wait()
             return None
 
-    def taken(self, packet: Outgoing, transport: Transport, *, sent: bool) -> None:
-        """Report what became of a packet that :meth:`take` gave."""
+    def taken(self, packet: Outgoing, transport: Transport, fate: PacketFate) -> None:
+        """Report what became of a packet that :meth:`take` gave; unless sent, `transport` is done with."""
         with self._changed:
             self._in_hand = None
-            packet.is_sent = sent
-            if not sent:
-                if self._transport is transport:
-                    self._transport = None
-                if not packet.is_announcement:
-                    self._packets.appendleft(packet)
+            packet.is_sent = fate is PacketFate.SENT
+            if fate is not PacketFate.SENT and self._transport is transport:
+                self._transport = None
+            if fate is PacketFate.WAITS and not packet.is_announcement:
+                self._packets.appendleft(packet)
             self._changed.notify_all()
 
     def flush(self, timeout_s: float, is_settled: Callable[[], bool] = lambda: True) -> bool:

@@ -143,15 +143,8 @@ class EventHub(Exchange):
     # Connecting and disconnecting.
 
     def init_connection(self) -> None:
-        """Announce that :meth:`connect` follows: what is published meanwhile is queued.
-
-        Raises:
-            EventHubConnectionError: when that was done already.
-        """
-        with self._lock:
-            if self._connection_initialised:
-                raise EventHubConnectionError("Connection has already been initialised.")
-            self._connection_initialised = True
+        """Announce that :meth:`connect` follows: what is published meanwhile is queued."""
+        self._connection_initialised = True
 
     def connect(self) -> None:
         """Connect and stay connected until :meth:`disconnect`.
@@ -162,7 +155,8 @@ class EventHub(Exchange):
         connection, was_initialised = self._begin_connection()
         try:
             connection.open()
-        except EventHubConnectionError:
+        # An interrupt from the keyboard too must leave a hub that can be connected.
+        except BaseException:
             with self._lock:
                 if self._connection is connection:
                     self._connection = None
@@ -181,18 +175,20 @@ class EventHub(Exchange):
     def wait_until_connected(self, timeout: float | None = None) -> bool:
         """Wait for the connection, `timeout` seconds at most; return whether there is one.
 
-        Returns at once when nothing is under way that could connect.
+        Returns at once when nothing is under way that could connect, and in a thread of the hub.
         """
         connection = self._connection
         if connection is None:
             return False
-        connection.wait_until(lambda: connection.is_open or connection.is_stopping, timeout)
+        if connection.may_be_waited_for():
+            connection.wait_until(lambda: connection.is_open or connection.is_stopping, timeout)
         return connection.is_open
 
     def reconnect(self, attempts: int = 10, delay: float = 5) -> None:
         """End the connection and connect again, waiting until that has succeeded.
 
-        The hub goes on trying on its own when this gives up.
+        The hub goes on trying on its own when this gives up. In a thread of the hub (taps, state hooks,
+        callbacks of acknowledgements) this does not wait: the connection is replaced when they have returned.
 
         Raises:
             EventHubConnectionError: after `attempts` failures, `delay` seconds apart; or when somebody
@@ -203,6 +199,9 @@ class EventHub(Exchange):
             self.connect()
             return
         opened, failures = connection.opened_count, connection.failure_count
+        if not connection.may_be_waited_for():
+            connection.drop("A reconnect was asked for.", at_once=True)
+            return
         connection.use_delay(delay)
         connection.drop("A reconnect was asked for.", at_once=True)
 
@@ -243,7 +242,7 @@ class EventHub(Exchange):
                 with contextlib.suppress(NotFoundError):
                     self.unsubscribe(subscriber.metadata["id"])
         if connection is not None:
-            if connection.state is ConnectionState.LIVE and not connection.is_own_thread():
+            if connection.state is ConnectionState.LIVE and connection.may_be_waited_for():
                 self._flush()
             connection.stop("Disconnected on request.")
             with self._lock:
@@ -289,14 +288,24 @@ class EventHub(Exchange):
             )
             return self._connection, was_initialised
 
-    def _end(self, reason: str) -> None:
+    def flush_at_exit(self) -> None:
+        """Let what was published arrive, when the interpreter ends; what cannot is reported."""
+        if self.connected:
+            self._flush()
+        self._report_unsent("the process ended")
+
+    def _report_unsent(self, what_happened: str) -> None:
         lost = self._outbox.clear()
         if lost:
             self.logger.warning(
-                "%d published events were not sent before the event hub was disconnected, the first is %s.",
+                "%d published events were not sent before %s, the first is %s.",
                 len(lost),
+                what_happened,
                 lost[0].description,
             )
+
+    def _end(self, reason: str) -> None:
+        self._report_unsent("the event hub was disconnected")
         self._give_up_acknowledgements(
             [packet for packet in self._unacknowledged.clear() if packet.give_up is not None],
             "Disconnected before the server acknowledged a packet.",
@@ -329,7 +338,7 @@ class EventHub(Exchange):
         for hook in self._state_hooks:
             try:
                 hook(change)
-            except Exception:  # contains a hook of somebody else
+            except (Exception, SystemExit):  # contains a hook of somebody else
                 self.logger.exception("A hook for the event hub's state failed.")
 
     def housekeeping(self) -> None:
@@ -383,5 +392,4 @@ _hubs: weakref.WeakSet[EventHub] = weakref.WeakSet()
 @atexit.register
 def _flush_at_exit() -> None:
     for hub in list(_hubs):
-        if hub.state is ConnectionState.LIVE:
-            hub._flush()
+        hub.flush_at_exit()

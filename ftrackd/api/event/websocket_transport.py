@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import selectors
 import socket
 import ssl
@@ -16,11 +15,16 @@ from typing import Any, Final
 import websocket
 
 from ftrackd.api.event import _frames
+from ftrackd.api.event._authorities import tls_context
+from ftrackd.api.event._guard import OpeningGuard
 from ftrackd.api.event._handshake import ServerDetails, SocketIoSession, request_session
 from ftrackd.api.event._limits import HubLimits
 from ftrackd.api.event.transport import FrameTooLarge, TransportClosed, TransportError
 
 _READ_SIZE: Final = 65_536
+#: A server that names less, or milliseconds, does not mean it: we would leave at once, or notice nothing.
+_SHORTEST_HEARTBEAT_TIMEOUT_S: Final = 1.0
+_LONGEST_HEARTBEAT_TIMEOUT_S: Final = 600.0
 #: Seconds that the end of a connection may take: the peer reads what is under way, and answers.
 _CLOSING_S: Final = 0.5
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -49,8 +53,8 @@ class WebSocketTransport:
         self._credentials = {"ftrack-user": api_user, "ftrack-api-key": api_key}
         self._headers = dict(headers or {})
         self._cookies = dict(cookies or {})
-        self._handshake_timeout_s = limits.handshake_timeout_s
         self._send_timeout_s = limits.send_timeout_s
+        self._guard = OpeningGuard(limits.handshake_timeout_s)
         self._decoder = _frames.FrameDecoder(limits.frame_limit_bytes)
         self._default_heartbeat_timeout_s = limits.default_heartbeat_timeout_s
         self._socket: socket.socket | None = None
@@ -83,7 +87,8 @@ class WebSocketTransport:
             seconds = float(self._session.heartbeatTimeout) if self._session is not None else 0.0
         except ValueError:
             seconds = 0.0
-        return seconds if 0 < seconds < float("inf") else self._default_heartbeat_timeout_s
+        is_sensible = _SHORTEST_HEARTBEAT_TIMEOUT_S <= seconds <= _LONGEST_HEARTBEAT_TIMEOUT_S
+        return seconds if is_sensible else self._default_heartbeat_timeout_s
 
     def open(self) -> None:
         """Connect.
@@ -92,12 +97,23 @@ class WebSocketTransport:
             TransportRefused: when the server refuses the credentials.
             TransportError: when there is no hub to be reached.
         """
-        self._session = request_session(
-            self._server, self._credentials, self._headers, self._cookies, self._handshake_timeout_s
-        )
-        connected = self._connect(self._session)
-        with self._lock:
+        try:
+            with self._guard as guard:
+                self._session = request_session(
+                    self._server, self._credentials, self._headers, self._cookies, guard
+                )
+                connected = self._connect(self._session, guard)
+        except TransportError as error:
             if self._closing:
+                raise TransportClosed("Closed by this side while connecting.") from error
+            if self._guard.is_ended:
+                raise TransportError(
+                    f"The event hub at {self._server.url} did not finish the handshake within "
+                    f"{self._guard.timeout_s:g} s."
+                ) from error
+            raise
+        with self._lock:
+            if self._closing or self._guard.is_ended:
                 connected.close()
                 raise TransportClosed("Closed by this side while connecting.")
             connected.setblocking(False)
@@ -130,6 +146,7 @@ class WebSocketTransport:
             FrameTooLarge: when a frame was skipped; the connection goes on.
         """
         deadline = time.monotonic() + timeout_s
+        has_read = False
         self._enter()
         try:
             while True:
@@ -138,8 +155,10 @@ class WebSocketTransport:
                 except _frames.FrameError as error:
                     raise TransportClosed(str(error)) from error
                 if message is None:
-                    if not self._read(deadline):
+                    # A frame without end, or pings, must not keep the caller from its other duties.
+                    if (has_read and time.monotonic() >= deadline) or not self._read(deadline):
                         return None
+                    has_read = True
                 elif message.opcode == _frames.TEXT:
                     if message.skipped_bytes:
                         raise FrameTooLarge(
@@ -159,6 +178,7 @@ class WebSocketTransport:
                 return
             self._closing = True
             if self._socket is None:
+                self._guard.end()
                 return
             in_use = self._in_use
             self._in_use += 1
@@ -177,26 +197,36 @@ class WebSocketTransport:
         finally:
             self._leave()
 
-    def _connect(self, session: SocketIoSession) -> socket.socket:
+    def _connect(self, session: SocketIoSession, guard: OpeningGuard) -> socket.socket:
         scheme = "wss" if self._server.scheme == "https" else "ws"
         url = f"{scheme}://{self._server.network_location}/socket.io/1/websocket/{session.id}"
-        # The same authorities as for every other request of the client.
-        authorities = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
         client: Any = websocket.WebSocket(
-            enable_multithread=False, sslopt={"ca_certs": authorities} if authorities else None
+            enable_multithread=False, sslopt={"context": tls_context()} if scheme == "wss" else None
         )
+        guard.watch(client)
         try:
             client.connect(
                 url,
                 header=dict(self._headers),
                 cookie=";".join(f"{name}={value}" for name, value in self._cookies.items()) or None,
-                timeout=self._handshake_timeout_s,
+                timeout=guard.timeout_s,
+                # Headers and cookies must not follow a redirect to another host.
+                redirect_limit=0,
             )
+            status = client.getstatus()
+        except websocket.WebSocketBadStatusException as error:
+            # Its own text holds all that the server sent, secrets included.
+            status = error.status_code
         except (websocket.WebSocketException, OSError, ValueError) as error:
             client.shutdown()
             raise TransportError(
-                f"Cannot open the socket of the event hub at {self._server.url}: {error}"
+                f"Cannot open the socket of the event hub at {self._server.url}: {error!s:.500}"
             ) from error
+        if status != 101:
+            client.shutdown()
+            raise TransportError(
+                f"Cannot open the socket of the event hub at {self._server.url}: HTTP {status}."
+            )
         connected: socket.socket = client.sock
         client.sock = None
         return connected

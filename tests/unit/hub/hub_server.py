@@ -157,6 +157,9 @@ class HubServer:
         #: Called with each handshake's headers; returns status and body instead of the usual answer, or None.
         self.handshake_answer: Callable[[dict[str, str]], tuple[int, str] | None] = lambda headers: None
         self.socket_status = 101
+        #: Given a request's socket, answer instead of the server: the handshake's, and the WebSocket's.
+        self.raw_handshake: Callable[[socket.socket], None] | None = None
+        self.raw_upgrade: Callable[[socket.socket], None] | None = None
         #: Arguments with which packets are acknowledged; None for no acknowledgement at all.
         self.acknowledgement: str | None = '[{"success":true}]'
         #: Cleared while the server is too busy to read.
@@ -264,6 +267,9 @@ class HubServer:
 
     def _handshake(self, connection: socket.socket, headers: dict[str, str]) -> None:
         self.handshakes.append(headers)
+        if self.raw_handshake is not None:
+            self.raw_handshake(connection)
+            return
         answer = self.handshake_answer(headers)
         if answer is None:
             session = uuid.uuid4().hex
@@ -276,6 +282,9 @@ class HubServer:
         )
 
     def _socket(self, connection: socket.socket, session: str, headers: dict[str, str], rest: bytes) -> None:
+        if self.raw_upgrade is not None:
+            self.raw_upgrade(connection)
+            return
         if self.socket_status != 101:
             connection.sendall(f"HTTP/1.1 {self.socket_status} X\r\ncontent-length: 0\r\n\r\n".encode())
             return
@@ -287,7 +296,11 @@ class HubServer:
         peer = Peer(connection, session, self)
         peer.headers = headers  # type: ignore[attr-defined]
         self.peers.append(peer)
-        if self.sends_connect:
-            peer.send("1::")
-        self.on_socket(peer)
-        peer.read(rest)
+        try:
+            if self.sends_connect:
+                peer.send("1::")
+            self.on_socket(peer)
+            peer.read(rest)
+        finally:
+            # A client that is gone before it was welcomed has left as well.
+            peer.gone.set()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,6 +41,10 @@ def _pending_acknowledgement(arguments: str) -> Callable[[Peer], None]:
         peer.send(f"6:::1{arguments}")
 
     return cause
+
+
+def _hub_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("ftrack-event-hub")]
 
 
 FAULTS = [
@@ -230,14 +235,14 @@ def test_when_the_server_is_heard_again_then_the_hub_is_live_again_on_the_same_c
 
 
 def test_when_the_handshake_names_a_heartbeat_timeout_then_that_is_used():
-    with HubServer(heartbeat_timeout="0.3") as server:
+    with HubServer(heartbeat_timeout="1") as server:
         hub = EventHub(server.url, "anna", "key", reconnect=QUICK)
         hub.connect()
         server.wait_for_peer(2)
         hub.disconnect()
 
 
-@pytest.mark.parametrize("timeout", ["", "x", "0", "-1", "inf", "nan"])
+@pytest.mark.parametrize("timeout", ["", "x", "0", "-1", "inf", "nan", "0.001", "60000", "1e300"])
 def test_when_the_handshake_names_no_sensible_heartbeat_timeout_then_the_default_is_used(timeout):
     with HubServer(heartbeat_timeout=timeout) as server:
         limits = HubLimits(default_heartbeat_timeout_s=0.3)
@@ -323,7 +328,11 @@ def test_when_the_server_refuses_the_key_meanwhile_then_the_hub_keeps_asking_slo
         ((403, "no"), "check the API user and API key"),
         ((500, "no"), "HTTP 500"),
         ((302, ""), "redirects to 'http://elsewhere.invalid/'"),
+        ((429, "slow down"), "HTTP 429"),
         ((200, "no hub here"), "does not answer as an event hub does"),
+        ((200, ""), "does not answer as an event hub does"),
+        ((200, "<p style='a:b'>x:y:z</p>"), "does not answer as an event hub does"),
+        ((200, '{"exception":"Bad","content":"x","error_code":"y"}'), "does not answer as an event hub does"),
         ((200, "sid:60:60:xhr-polling"), "does not support websocket"),
     ],
 )
@@ -336,7 +345,7 @@ def test_when_the_first_connection_fails_then_connect_says_why_and_leaves_nothin
         assert "canary-key" not in str(caught.value)
         assert hub.state == "closed"
         assert not hub.connected
-        assert not [thread for thread in threading.enumerate() if thread.name.startswith("ftrack-event-hub")]
+        eventually(lambda: not _hub_threads())
         server.handshake_answer = lambda headers: None
         hub.connect()
         assert hub.state == "live"
@@ -371,19 +380,24 @@ def test_when_no_one_reads_what_is_published_then_the_connection_is_given_up_for
         hub.disconnect()
 
 
-def test_when_callbacks_of_the_hub_fail_then_the_reader_goes_on(caplog):
+def _fail():
+    raise RuntimeError("by my own fault")
+
+
+@pytest.mark.parametrize("error", [_fail, lambda: sys.exit("by my own fault")], ids=["raises", "exits"])
+def test_when_callbacks_of_the_hub_fail_then_the_reader_goes_on(error, caplog):
     with HubServer() as server:
         hub = EventHub(server.url, "anna", "key", reconnect=QUICK)
-        hub.on_state_change(lambda change: 1 / 0)
+        hub.on_state_change(lambda change: error())
         hub.connect()
         tapped = []
 
         def tap(incoming):
             tapped.append(incoming)
-            raise RuntimeError("tap failed")
+            error()
 
         untap = hub.tap(tap)
-        hub.send_raw(b'{"topic":"x"}', on_ack=lambda arguments: 1 / 0)
+        hub.send_raw(b'{"topic":"x"}', on_ack=lambda arguments: error())
         eventually(lambda: "callback for an acknowledgement failed" in caplog.text)
         server.peer.send_event({"topic": "a"})
         server.peer.send_event({"topic": "b"})
@@ -392,5 +406,6 @@ def test_when_callbacks_of_the_hub_fail_then_the_reader_goes_on(caplog):
         assert hub.state == "live"
         assert hub.reconnect_count == 0
         assert "A hook for the event hub's state failed" in caplog.text
-        assert "tap failed" in caplog.text
+        assert "Handling a packet failed" in caplog.text
+        assert "by my own fault" in caplog.text
         hub.disconnect()

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from ftrackd.api.event._pending import ExpiringTable, LogLimit
-from ftrackd.api.event._queues import EventQueue, Outbox, Outgoing, OutgoingQueueFull
+from ftrackd.api.event._queues import EventQueue, Outbox, Outgoing, OutgoingQueueFull, PacketFate
 from ftrackd.api.event.base import Event
 
 
@@ -22,7 +22,7 @@ def _names(outbox, turn):
     names = []
     while len(outbox):
         packet, transport = outbox.take(turn)
-        outbox.taken(packet, transport, sent=True)
+        outbox.taken(packet, transport, PacketFate.SENT)
         names.append(packet.frame)
     return names
 
@@ -78,7 +78,8 @@ def test_when_the_outbox_is_full_then_a_packet_is_refused_and_counted():
     with pytest.raises(OutgoingQueueFull, match="b was refused"):
         outbox.put(*_packets("b"))
     assert outbox.refused_count == 1
-    outbox.put_first(_packets("first"))
+    for packet in _packets("first", "first"):
+        outbox.put_first(packet)
     turn = outbox.restart()
     outbox.attach(NoTransport(), _packets("announcement"))
     assert _names(outbox, turn) == ["announcement", "first", "a"]
@@ -94,9 +95,9 @@ def test_when_a_packet_was_not_sent_then_it_is_the_first_on_the_next_connection(
     outbox.attach(broken, _packets("hello", is_announcement=True))
     packet, transport = outbox.take(turn)
     assert packet.frame == "hello"
-    outbox.taken(packet, transport, sent=True)
+    outbox.taken(packet, transport, PacketFate.SENT)
     packet, transport = outbox.take(turn)
-    outbox.taken(packet, transport, sent=False)
+    outbox.taken(packet, transport, PacketFate.WAITS)
     assert not outbox.flush(5), "without a transport there is nothing to wait for"
     outbox.detach(broken)
     outbox.attach(working, _packets("hello again", is_announcement=True))
