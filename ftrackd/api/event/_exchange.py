@@ -7,7 +7,7 @@ import functools
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 from ftrackd.api.event import codec
@@ -38,7 +38,7 @@ class Exchange(PacketHandling):
         self._lock = threading.RLock()
         self._connection_initialised = False
         self._dispatcher = Dispatcher()
-        self._reply_callbacks: ExpiringTable[str, Callback] = ExpiringTable(
+        self._reply_callbacks: ExpiringTable[Hashable, Callback] = ExpiringTable(
             limits.pending_replies, limits.reply_timeout_s, time.monotonic
         )
 
@@ -74,7 +74,10 @@ class Exchange(PacketHandling):
         Raises:
             ftrackd.api.exception.ParseError: when `subscription` is not an expression.
             NotUniqueError: when there is a subscriber with that ``id`` already.
+            TypeError: when `priority` is no number.
         """
+        if not isinstance(priority, (int, float)):
+            raise TypeError(f"The priority of a subscriber is a number, not {priority!r:.100}.")
         metadata = {} if subscriber is None else subscriber
         identifier: str = metadata.setdefault("id", uuid.uuid4().hex)
         added = Subscriber(subscription, callback, metadata, priority)
@@ -141,9 +144,10 @@ class Exchange(PacketHandling):
         self._prepare_event(event)
         try:
             raw = codec.encode_event(event)
-        except TypeError as error:
-            # Metadata may be any object for as long as it is of use here only.
-            self.logger.error("The server cannot be told of %s: %s", event["data"], error)
+        except Exception as error:  # noqa: BLE001  (metadata may hold any object, with any way to fail)
+            self.logger.error(
+                "The server cannot be told of subscriber %r: %s", event["data"]["subscriber"]["id"], error
+            )
             return None
         number = next(self._packet_numbers)
         packet = Outgoing(
@@ -215,13 +219,13 @@ class Exchange(PacketHandling):
         Raises:
             EventHubError, TypeError: as :meth:`publish`; also when the event does not say who published it.
         """
-        asker = (source_event["source"] or {}).get("id")
+        asker = _asker(source_event)
         if not asker:
             raise EventHubError(
                 f"Cannot reply to an event about {source_event['topic']!r}: it has no source id."
             )
-        asker = str(asker)
-        target = f"id={asker}" if _BARE_VALUE.issuperset(asker) else f'id="{asker}"'
+        quote = "" if _BARE_VALUE.issuperset(asker) else "'" if '"' in asker else '"'
+        target = f"id={quote}{asker}{quote}"
         self.publish(
             Event(
                 _REPLY_TOPIC,
@@ -299,8 +303,14 @@ class Exchange(PacketHandling):
         """Call the callbacks that `event` concerns, reply with what they return, and say what came of it."""
 
         def reply(subscriber: Subscriber, value: Any) -> None:
-            if event["topic"] != _REPLY_TOPIC:
+            if event["topic"] == _REPLY_TOPIC:
+                return
+            if _asker(event):
                 self.publish_reply(event, value, subscriber.metadata)
+            else:
+                self.logger.warning(
+                    "Nobody can be answered: an event about %r has no source id.", event["topic"]
+                )
 
         return self._count(self._dispatcher.call(event, reply))
 
@@ -315,7 +325,8 @@ class Exchange(PacketHandling):
         return outcome
 
     def _handle_reply(self, event: Event) -> None:
-        callback = self._reply_callbacks.get(event["in_reply_to_event"])
+        asked = event["in_reply_to_event"]
+        callback = self._reply_callbacks.get(asked) if isinstance(asked, Hashable) else None
         if callback is not None:
             callback(event)
 
@@ -325,6 +336,12 @@ def _host() -> str:
     import platform  # here, because nothing else on the way to a Session needs it
 
     return platform.node()
+
+
+def _asker(event: Event) -> str:
+    """Return the id of the hub that published `event`, empty when that is not known."""
+    source = event["source"]
+    return str(source.get("id") or "") if isinstance(source, Mapping) else ""
 
 
 def _refusal(on_ack: Callable[[list[Any]], None]) -> Callable[[str], None]:

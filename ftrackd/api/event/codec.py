@@ -174,7 +174,12 @@ def encode_event(event: Event | Mapping[str, Any]) -> bytes:
         TypeError: when the data holds something that is no JSON.
     """
     wire = _wire_event(event) if isinstance(event, Event) else event
-    return _json.dumps(wire, default=_encode_inside)
+    try:
+        return _json.dumps(wire, default=_encode_inside)
+    except (ValueError, RecursionError) as error:
+        raise TypeError(
+            f"An event that holds itself or is nested too deeply cannot be sent: {error}"
+        ) from error
 
 
 def encode_event_packet(raw: bytes, identifier: int | None = None) -> str:

@@ -176,6 +176,50 @@ def test_when_replying_without_a_source_then_the_error_says_so(hub):
         hub.publish_reply(Event("a"), {})
 
 
+@pytest.mark.parametrize("source", [None, {}, {"id": None}, "abc", [1], 5])
+def test_when_an_event_does_not_say_who_asked_then_its_callbacks_still_succeed(source, hub, caplog):
+    hub.init_connection()
+    hub.subscribe("topic=a", lambda event: {"x": 1})
+    outcome = hub.dispatch(Event("a", source=source))
+    assert outcome.values == [{"x": 1}]
+    assert not outcome.failures
+    assert "Nobody can be answered" in caplog.text
+    hub.disconnect()
+
+
+@pytest.mark.parametrize("asked", [None, "unknown", 5, [], {}])
+def test_when_a_reply_answers_nothing_that_was_asked_then_nothing_happens(asked, hub):
+    hub._subscribe_to_replies()
+    outcome = hub.dispatch(Event("ftrack.meta.reply", in_reply_to_event=asked))
+    assert not outcome.failures
+
+
+@pytest.mark.parametrize("priority", ["5", None, [1]])
+def test_when_a_priority_is_no_number_then_subscribing_is_refused_and_harms_nobody(priority, hub):
+    hub.subscribe("topic=a", lambda event: "first", {"id": "one"}, priority=2.5)
+    with pytest.raises(TypeError, match="priority of a subscriber is a number"):
+        hub.subscribe("topic=a", print, {"id": "two"}, priority=priority)
+    hub.subscribe("topic=a", lambda event: "second", {"id": "two"}, priority=True)
+    assert hub.publish(Event("a"), synchronous=True) == ["second", "first"]
+
+
+def test_when_data_holds_itself_then_the_publisher_is_told(hub, caplog):
+    hub.init_connection()
+    circle = {}
+    circle["circle"] = circle
+    with pytest.raises(TypeError, match="holds itself"):
+        hub.publish(Event("a", data=circle))
+    hub.publish(Event("a", data=circle), on_error="ignore")
+    hub.disconnect()
+
+
+def test_when_an_id_holds_a_quote_then_the_reply_is_addressed_with_the_other_one(hub):
+    published = []
+    hub.publish = lambda event, *args, **kwargs: published.append(event["target"])
+    hub.publish_reply(Event("a", source={"id": 'a "b" c'}), {})
+    assert published == ["id='a \"b\" c'"]
+
+
 def test_when_somebody_wraps_publish_then_replies_go_through_the_wrapper(hub):
     """Plugins replace ``session.event_hub.publish`` and expect all publishing to pass by."""
     published = []
