@@ -183,13 +183,14 @@ class Dispatcher:
     def _start(self, plugin: str) -> None:
         with self._lock:
             handovers = self._lane.start(plugin)
+            generation = self._lane.generation(plugin)
             now = time.monotonic()
             for _, keys in handovers:
                 self._guard.handling(plugin, keys, now)
         for position, (handover, _) in enumerate(handovers):
             failpoint("handover.before")
             if not self._run(plugin, handover):
-                self._unreached(plugin, [rest for rest, _ in handovers[position:]])
+                self._unreached(plugin, [rest for rest, _ in handovers[position:]], generation)
                 return
             failpoint("handover.after")
 
@@ -203,10 +204,10 @@ class Dispatcher:
             return False
         return True
 
-    def _unreached(self, plugin: str, handovers: list[Handover]) -> None:
+    def _unreached(self, plugin: str, handovers: list[Handover], generation: int) -> None:
         with self._lock:
             for handover in handovers:
-                self._lane.unreached(plugin, handover.delivery_id, handover.token)
+                self._lane.unreached(plugin, handover.delivery_id, handover.token, generation)
         self.wake()
 
     def drain(self) -> None:

@@ -127,13 +127,23 @@ class EventLane:
         self.settlements.append(settlement)
         return Verdicts(settlement)
 
-    def unreached(self, name: str, delivery_id: int, token: int) -> None:
-        """A delivery could not be handed over: it did not run, and the plugin is not there."""
+    def generation(self, name: str) -> int:
+        """A number that changes when a plugin becomes ready; see :meth:`unreached`."""
+        plugin = self._plugins.get(name)
+        return 0 if plugin is None else plugin.generation
+
+    def unreached(self, name: str, delivery_id: int, token: int, generation: int) -> None:
+        """A delivery could not be handed over: it did not run, and the plugin is not there.
+
+        ``generation`` is of the moment when it started: with another one by now the plugin may have become
+        ready meanwhile, and would not say so again.
+        """
         plugin = self._plugin(name)
         claim = plugin.window.finish(delivery_id, token)
         if claim is not None:
             self.settlements.append(Settlement(claim, Verdict.RELEASE))
-        plugin.ready = False
+        if plugin.generation == generation:
+            plugin.ready = False
         self._give_back(plugin)
 
     def _give_back(self, plugin: _Plugin) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -64,6 +64,7 @@ class InteractiveLane:
         self._expiry_s = expiry_s
         self._last_id = 0
         self._ready: set[str] = set()
+        self._readiness: Counter[str] = Counter()
         self._open: dict[str, _Open] = {}
         self._by_delivery: dict[int, _Open] = {}
         self._queued: dict[str, dict[int, Handover]] = {}
@@ -165,15 +166,31 @@ class InteractiveLane:
     def plugin_ready(self, plugin: str, now: float) -> Step:
         """A plugin takes events from now on; what waited for it and has not expired is run."""
         self._ready.add(plugin)
+        self._readiness[plugin] += 1
         step = self.expire(now)
         step.run += [(plugin, handover) for handover in self._queued.pop(plugin, {}).values()]
         return step
 
-    def unreached(self, plugin: str, handover: Handover) -> None:
-        """A delivery could not be handed over: the plugin is not there, and gets it when it is."""
-        self._ready.discard(plugin)
-        if handover.delivery_id in self._by_delivery:
+    def readiness(self, plugin: str) -> int:
+        """How often a plugin has become ready; see :meth:`unreached`."""
+        return self._readiness[plugin]
+
+    def unreached(self, plugin: str, handover: Handover, readiness: int) -> Step:
+        """A delivery could not be handed over: the plugin is not there, and gets it when it is.
+
+        ``readiness`` is of the moment before that was tried: if the plugin became ready meanwhile, it is
+        tried again, because it would not say so again.
+        """
+        step = Step()
+        if self._readiness[plugin] == readiness:
+            self._ready.discard(plugin)
+        if handover.delivery_id not in self._by_delivery:
+            return step
+        if plugin in self._ready:
+            step.run.append((plugin, handover))
+        else:
             self._queued.setdefault(plugin, {})[handover.delivery_id] = handover
+        return step
 
     def plugin_gone(self, plugin: str) -> Step:
         """A plugin's process ended: what it was running will not be answered."""

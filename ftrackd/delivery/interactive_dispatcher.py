@@ -89,6 +89,8 @@ class InteractiveDispatcher:
             notify(self._listener.interactive_ended, missed.plugin, missed.raw, missed.status, None)
         while todo:
             plugin, handover = todo.popleft()
+            with self._condition:
+                readiness = self._lane.readiness(plugin)
             try:
                 self._runner.run(plugin, handover)
             except Exception as error:  # noqa: BLE001 - contains the runner: other plugins still get the event
@@ -96,7 +98,7 @@ class InteractiveDispatcher:
                     "plugin could not be reached", plugin=plugin, event_id=handover.event_id, error=str(error)
                 )
                 with self._condition:
-                    self._lane.unreached(plugin, handover)
+                    todo += self._lane.unreached(plugin, handover, readiness).run
 
     def _expire(self) -> None:
         with self._condition:

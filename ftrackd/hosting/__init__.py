@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ftrackd.hosting.checking import check as check
     from ftrackd.hosting.errors import HostingError as HostingError
     from ftrackd.hosting.errors import LinkError as LinkError
+    from ftrackd.hosting.errors import PluginNotRunningError as PluginNotRunningError
     from ftrackd.hosting.errors import TemplateError as TemplateError
     from ftrackd.hosting.errors import UnknownPluginError as UnknownPluginError
     from ftrackd.hosting.errors import UntrustedPathError as UntrustedPathError
@@ -32,7 +33,15 @@ _HOMES = {
     "Host": "host",
     "check": "checking",
     **dict.fromkeys(
-        ("HostingError", "LinkError", "TemplateError", "UnknownPluginError", "UntrustedPathError"), "errors"
+        (
+            "HostingError",
+            "LinkError",
+            "PluginNotRunningError",
+            "TemplateError",
+            "UnknownPluginError",
+            "UntrustedPathError",
+        ),
+        "errors",
     ),
     **dict.fromkeys(
         (

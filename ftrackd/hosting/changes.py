@@ -6,11 +6,14 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from ftrackd.hosting.group import PluginGroup
 from ftrackd.hosting.restart import RestartPolicy
 from ftrackd.hosting.watcher import Scan
 from ftrackd.settings import HostingSettings
+
+REMOVAL_GRACE_S: Final = 1.0
 
 
 class Changes:
@@ -19,11 +22,11 @@ class Changes:
     def __init__(self, settings: HostingSettings) -> None:
         self._settings = settings
         self._scan = Scan((), {}, {})
-        self._missing: set[str] = set()
+        self._missing: dict[str, float] = {}  # since when
 
     @property
     def awaits_confirmation(self) -> bool:
-        """Whether a plugin was missing in the last scan, which another one must confirm."""
+        """Whether a plugin was missing in the last scan, which a later one must confirm."""
         return bool(self._missing)
 
     def new_policy(self) -> RestartPolicy:
@@ -38,20 +41,21 @@ class Changes:
         """Compare with *scan* from now on."""
         self._scan = scan
 
-    def confirmed_removals(self, known: Iterable[str], scan: Scan) -> list[str]:
-        """Return the plugins that are missing for the second time.
+    def confirmed_removals(self, known: Iterable[str], scan: Scan, grace_s: float) -> list[str]:
+        """Return the plugins that have been missing for *grace_s* seconds.
 
-        Editors save by writing another file and renaming it: for a moment the plugin is not there.
+        Editors save by writing another file and renaming it, deployments by removing a folder and copying
+        another: for a moment the plugin is not there, or not all of it.
         """
         present = {entry.name for entry in scan.entries}
-        missing = set(known) - present
-        removed = sorted(missing & self._missing)
-        self._missing = missing - set(removed)
+        missing = {name: self._missing.get(name, scan.taken_at) for name in known if name not in present}
+        removed = sorted(name for name, since in missing.items() if scan.taken_at - since >= grace_s)
+        self._missing = {name: since for name, since in missing.items() if name not in removed}
         return removed
 
     def is_missing_some(self, group: PluginGroup) -> bool:
         """Return whether a plugin of *group* was missing in the last scan."""
-        return not self._missing.isdisjoint(group.entries)
+        return not self._missing.keys().isdisjoint(group.entries)
 
     def attempt(self, group: PluginGroup) -> None:
         """Note what lies there as a new process of *group* begins to load."""

@@ -31,5 +31,9 @@ class UnknownPluginError(HostingError):
     """No plugin of that name is hosted."""
 
 
+class PluginNotRunningError(HostingError):
+    """The plugin runs no process at this moment, so nothing was delivered to it."""
+
+
 class TemplateError(HostingError):
     """The process that plugin processes are forked from could not be started."""

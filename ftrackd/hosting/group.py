@@ -115,5 +115,7 @@ class PluginGroup:
             return "disabled", "disabled in the settings"
         process = self.current
         if self.state == "running" and process is not None and not process.report.is_registered(entry.name):
-            return "failed", process.report.errors.get(entry.name, "")
+            return "failed", process.report.errors.get(
+                entry.name, "none of its files has a register function"
+            )
         return self.state, self.reason

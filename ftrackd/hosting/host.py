@@ -14,10 +14,10 @@ import structlog
 
 from ftrackd.api import _json
 from ftrackd.hosting.capture import PluginLog
-from ftrackd.hosting.changes import Changes
+from ftrackd.hosting.changes import REMOVAL_GRACE_S, Changes
 from ftrackd.hosting.child.specification import PluginSpecification, ProcessSpecification, encode_plugin
 from ftrackd.hosting.entries import specification_of
-from ftrackd.hosting.errors import UnknownPluginError
+from ftrackd.hosting.errors import PluginNotRunningError, UnknownPluginError
 from ftrackd.hosting.group import PluginGroup
 from ftrackd.hosting.link import Frame
 from ftrackd.hosting.loop import HostLoop
@@ -118,15 +118,15 @@ class Host:
     def deliver(self, plugin: str, delivery: HostedDelivery) -> None:
         """Send a delivery to *plugin*; its outcome goes to the listener. Does not wait.
 
-        A plugin that runs no process at this moment gives the outcome ``died``, which may be tried again.
-        Raises :class:`UnknownPluginError` for a name that is not hosted.
+        Raises :class:`UnknownPluginError` for a name that is not hosted, and :class:`PluginNotRunningError`
+        for a plugin without a process: the listener hears when it is ready.
         """
         group = self._group(plugin)
         for _ in range(_DELIVER_ATTEMPTS):
             process = group.current
             if process is not None and process.deliver(plugin, delivery):
                 return
-        self._loop.call(lambda: self._relay.refused(plugin, delivery))
+        raise PluginNotRunningError(f"{plugin} is not running")
 
     def answer_launch(self, plugin: str, raw: bytes, error_id: str) -> None:
         """Tell whoever launched an action that it failed; for one that never reached the plugin's process.
@@ -182,13 +182,16 @@ class Host:
     def _scanned(self, scan: Scan) -> None:
         self._loop.call(lambda: self._apply(scan))
 
-    def _apply(self, scan: Scan) -> None:
-        """Bring groups and processes in line with what lies on the plugin paths now."""
+    def _apply(self, scan: Scan, *, is_final: bool = False) -> None:
+        """Bring groups and processes in line with what lies on the plugin paths now.
+
+        With *is_final* what is missing is removed at once.
+        """
         if self._is_stopping:
             return
-        removed = self._changes.confirmed_removals(self._group_of, scan)
+        removed = self._changes.confirmed_removals(self._group_of, scan, 0.0 if is_final else REMOVAL_GRACE_S)
         if self._changes.awaits_confirmation:
-            self._watcher.look_again()
+            self._loop.later(REMOVAL_GRACE_S, self._watcher.look_again)
         for plugin in removed:
             self._remove(plugin)
         touched: dict[str, PluginGroup] = {}
@@ -229,7 +232,8 @@ class Host:
         status = self._status(group, plugin)
         del group.entries[plugin]
         self._relay.take_back(group, plugin)
-        self._listener.plugin_gone(plugin, "removed")
+        if not any(plugin in process.plugins for process in group.processes()):
+            self._listener.plugin_gone(plugin, "removed")
         if self._session_plugins.forget(plugin):
             self._guests_changed(plugin)
         if group.entries:
@@ -242,7 +246,7 @@ class Host:
         _log.debug("plugin removed", plugin=plugin, path=status.path)
 
     def _reload(self, scan: Scan, name: str | None) -> list[str]:
-        self._apply(scan)
+        self._apply(scan, is_final=True)
         chosen = [self._group(name)] if name is not None else list(self._groups.values())
         names = []
         for group in chosen:
@@ -356,6 +360,8 @@ class Host:
         process.report = group.last_report = StartReport.read(frame.header["plugins"])
         self._changes.loaded(group, frame.header["files"])
         self._note_executed_files()
+        if group.current is not None:
+            process.report.require_registered(group.current.report)
         errors = process.report.errors
         group.errors = dict(errors)
         group.has_failed_attempt = bool(errors)
@@ -448,12 +454,7 @@ class Host:
             self._relay.lost(group, process, flight, now, reason)
         if process in group.retiring:
             group.retiring.remove(process)
-            if self._is_stopping:
-                # Not before its last outcomes, or what it finishes now would be run again.
-                for plugin in process.plugins:
-                    self._listener.plugin_gone(plugin, "the daemon stops")
-                group.state = "stopped"
-                self.changed(group)
+            self._retired(group, process)
         elif process is group.candidate:
             group.candidate = None
             self._attempt_failed(group, process, reason)
@@ -464,6 +465,22 @@ class Host:
             self._all_ended.set()
         if not group.entries and not list(group.processes()):
             self._groups.pop(group.name, None)
+
+    def _retired(self, group: PluginGroup, process: HostedProcess) -> None:
+        """A process finished after it was asked to: its plugins are gone, unless another one has them.
+
+        The listener hears that only now, after the last outcomes: what it thought to be cut short would be
+        run again should the plugin come back.
+        """
+        if self._is_stopping:
+            for plugin in process.plugins:
+                self._listener.plugin_gone(plugin, "the daemon stops")
+            group.state = "stopped"
+            self.changed(group)
+            return
+        for plugin in process.plugins:
+            if plugin not in self._group_of:
+                self._listener.plugin_gone(plugin, "removed")
 
     def _attempt_failed(self, group: PluginGroup, process: HostedProcess, reason: str) -> None:
         group.has_failed_attempt = True

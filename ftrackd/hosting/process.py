@@ -26,6 +26,7 @@ _READ_BYTES: Final = 1 << 18
 _OUTPUT_BYTES_PER_READ: Final = 1 << 16
 _OUTPUT_PAUSE_S: Final = 0.2
 _STACK_LIMIT_BYTES: Final = 60_000
+_STACK_QUIET_S: Final = 0.2
 
 
 @dataclass
@@ -82,6 +83,22 @@ class StartReport:
                 report.errors[plugin["plugin"]] = "\n".join(errors)
         return report
 
+    def require_registered(self, former: StartReport) -> None:
+        """Count files as failed that registered with *former* and have no ``register`` now.
+
+        Such a file was read while it was being written: what its author means to be no plugin any more is
+        not loaded at all.
+        """
+        before = {module["file"] for module in former._modules("registered")}
+        for plugin, modules in self.modules.items():
+            for module in modules:
+                if module["stage"] == "no register" and module["file"] in before:
+                    self.failed.add(module["file"])
+                    self.errors[plugin] = f"{module['file']}: it has no register function any more"
+
+    def _modules(self, stage: str) -> list[Mapping[str, Any]]:
+        return [module for modules in self.modules.values() for module in modules if module["stage"] == stage]
+
     @property
     def registered(self) -> list[str]:
         """The plugins of which at least one module registered."""
@@ -117,6 +134,7 @@ class HostedProcess:
         # Guards the link's writing side and the flights: deliveries come from other threads.
         self._lock = threading.Lock()
         self._stack = bytearray()
+        self._last_stack = 0.0
         self._is_link_ended = False
         self._ready: frozenset[str] = frozenset()
         self._facts: psutil.Process | None = None
@@ -134,6 +152,7 @@ class HostedProcess:
         self.end_reason = ""
         self.timed_out: set[str] = set()
         self.kill_at: float | None = None
+        self.kill_without_stack_at: float | None = None
         self.is_doomed = False
         self.finish_by: float | None = None
         self.stack_due: tuple[float, Flight] | None = None
@@ -281,9 +300,9 @@ class HostedProcess:
         self._stack.clear()
         return text
 
-    def has_stack(self) -> bool:
-        """Return whether a stack has arrived."""
-        return bool(self._stack)
+    def has_stack(self, now: float) -> bool:
+        """Return whether a stack has arrived, as a whole: on a busy machine it comes in pieces."""
+        return bool(self._stack) and now - self._last_stack >= _STACK_QUIET_S
 
     def drain(self) -> None:
         """Read everything that an ended process left in its pipes."""
@@ -394,6 +413,7 @@ class HostedProcess:
         data = self._read_pipe(self._diagnostics, _READ_BYTES)
         if data and len(self._stack) < _STACK_LIMIT_BYTES:
             self._stack += data[: _STACK_LIMIT_BYTES - len(self._stack)]
+            self._last_stack = time.monotonic()
         return bool(data)
 
     def _read_pipe(self, descriptor: int, size: int) -> bytes:

@@ -10,7 +10,6 @@ from ftrackd.api import _json
 from ftrackd.hosting.group import PluginGroup
 from ftrackd.hosting.link import Frame
 from ftrackd.hosting.model import (
-    HostedDelivery,
     HostedOutcome,
     HostListener,
     OutcomeStatus,
@@ -132,23 +131,6 @@ class Relay:
         )
         if topic_of(flight) == _LAUNCH_TOPIC:
             self.answer_launch(flight.plugin, flight.delivery.raw, error_id)
-
-    def refused(self, plugin: str, delivery: HostedDelivery) -> None:
-        """Give the outcome of a delivery to a plugin that runs no process."""
-        error_id = uuid.uuid4().hex[:8]
-        self._listener.delivery_done(
-            plugin,
-            HostedOutcome(
-                delivery.delivery_id,
-                delivery.token,
-                "died",
-                f"{plugin} is not running",
-                is_transient=True,
-                error_id=error_id,
-            ),
-        )
-        if delivery.lane == "interactive":
-            self.answer_launch(plugin, delivery.raw, error_id)
 
     def answer_launch(self, plugin: str, raw: bytes, error_id: str) -> None:
         """Tell whoever launched an action that it failed; its own process cannot."""

@@ -19,6 +19,7 @@ _SILENCE_S: Final = 3 * HEARTBEAT_S
 _MEMORY_S: Final = 2.0
 # Time for a stack to be written before the process is ended.
 _STACK_WAIT_S: Final = 0.3
+_LONGEST_STACK_WAIT_S: Final = 3.0
 _FINISH_GRACE_S: Final = 10.0
 
 _log = structlog.stdlib.get_logger("ftrackd.hosting.supervision")
@@ -90,9 +91,13 @@ class Supervision:
             process.end_reason = reason
             self._control.signal(process, signal.SIGUSR1)
             process.kill_at = self._clock() + _STACK_WAIT_S
+            process.kill_without_stack_at = self._clock() + _LONGEST_STACK_WAIT_S
 
     def _check_end(self, process: HostedProcess, now: float) -> None:
-        if process.kill_at is not None and now >= process.kill_at:
+        if process.kill_at is None or now < process.kill_at:
+            return
+        last = process.kill_without_stack_at
+        if last is None or now >= last or process.has_stack(now):
             process.kill_at = now + HEARTBEAT_S
             self._control.kill(process)
 
@@ -121,7 +126,7 @@ class Supervision:
                 self._control.signal(process, signal.SIGUSR1)
                 process.stack_due = (now + _STACK_WAIT_S, flight)
         due = process.stack_due
-        if due is not None and now >= due[0] and (process.has_stack() or now >= due[0] + HEARTBEAT_S):
+        if due is not None and now >= due[0] and (process.has_stack(now) or now >= due[0] + HEARTBEAT_S):
             self._report_slow(group, process, due[1])
             process.stack_due = None
 

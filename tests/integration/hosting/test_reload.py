@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
-from ftrackd.hosting import PluginStatus
+from ftrackd.hosting import PluginStatus, UnknownPluginError
 from ftrackd.settings import GroupSettings
 
 from .recording import RunningHost, running_host
@@ -80,6 +81,10 @@ BROKEN = {
     "exits": ("import os\nos._exit(7)\ndef register(session):\n    pass\n", "code 7"),
     "crashes": ("import os\nos.abort()\ndef register(session): pass\n", "SIGABRT"),
 }
+
+
+# As if it had been read while it was being written.
+BROKEN["half_written"] = ("if False:\n    def register(session): ...\n", "no register function any more")
 
 
 def test_when_the_new_version_is_broken_then_the_old_one_goes_on(tmp_path: Path) -> None:
@@ -165,6 +170,35 @@ def test_when_files_are_added_and_removed_then_plugins_come_and_go(tmp_path: Pat
         assert [status.state for status in running.listener.states if status.name == "first"][-1] == "stopped"
         assert pid is not None
         running.listener.wait_for(lambda: not psutil.pid_exists(pid))
+
+
+def test_when_a_plugin_is_removed_while_it_works_then_it_is_gone_after_its_outcome(tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    code = (
+        "import os, time\n"
+        "def handle(event):\n"
+        f"    while not os.path.exists({str(release)!r}):\n"
+        "        time.sleep(0.01)\n"
+        "def register(session):\n"
+        "    session.event_hub.subscribe('topic=test.event', handle)\n"
+    )
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text(code)
+    with running_host(tmp_path, watch=True) as running:
+        running.wait_ready("plugin")
+        delivery = running.send("plugin")
+        plugin.unlink()
+        running.listener.wait_for(lambda: not running.listener.expressions("plugin"))
+        with pytest.raises(UnknownPluginError):
+            running.send("plugin")
+        assert not running.listener.gone, "what it works on would be run again"
+        plugin.write_text(code)
+        running.listener.wait_for(lambda: len(running.listener.ready) == 2)
+        release.touch()
+        outcome = running.listener.wait_for(lambda: running.listener.outcome(delivery))
+        assert outcome.status == "returned"
+        plugin.unlink()
+        running.listener.wait_for(lambda: running.listener.gone == [("plugin", "removed")])
 
 
 def test_when_a_version_takes_over_then_unregister_of_the_old_one_is_called(tmp_path: Path) -> None:

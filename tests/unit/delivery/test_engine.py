@@ -202,6 +202,22 @@ def test_when_a_plugin_cannot_be_reached_then_nothing_is_counted():
         assert running.runner.last().attempt == 1
 
 
+def test_when_a_plugin_is_ready_again_while_it_cannot_be_reached_then_its_event_does_not_wait():
+    with RunningDelivery() as running:
+        reach = running.runner.run
+
+        def run(plugin, delivery):
+            running.runner.run = reach
+            running.delivery.plugin_ready(plugin, 1)
+            raise ConnectionError("its process was not there a moment ago")
+
+        running.runner.run = run
+        running.delivery.plugin_ready("p", 1)
+        running.receive(1)
+        eventually(lambda: running.runner.events() == ["e1"])
+        assert running.runner.last().attempt == 1
+
+
 def test_when_everything_fails_for_a_passing_reason_then_the_lane_pauses_instead_of_burning_attempts():
     with RunningDelivery(retry_delay_s=0.05, retry_delay_cap_s=30.0) as running:
         running.delivery.plugin_ready("p", 1)

@@ -219,6 +219,21 @@ def test_when_a_plugin_cannot_be_reached_then_it_gets_the_action_when_it_is_back
         assert running.runner.events() == ["e1"]
 
 
+def test_when_a_plugin_is_ready_again_while_it_cannot_be_reached_then_it_gets_the_action():
+    with RunningDelivery() as running:
+        reach = running.runner.run
+
+        def run(plugin, delivery):
+            running.runner.run = reach
+            running.delivery.plugin_ready(plugin, 1)
+            raise ConnectionError("its process was not there a moment ago")
+
+        running.delivery.plugin_ready("p", 1)
+        running.runner.run = run
+        launch(running, 1, p=100)
+        assert running.runner.events() == ["e1"]
+
+
 def test_when_an_outcome_comes_after_the_end_then_it_counts_for_nothing():
     with RunningDelivery(interactive_expiry_s=0.05) as running:
         running.delivery.plugin_ready("p", 1)

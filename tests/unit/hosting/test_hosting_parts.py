@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 
 import ftrackd.hosting
 from ftrackd.api.exception import ServerError
+from ftrackd.hosting.changes import Changes
 from ftrackd.hosting.child import failures
 from ftrackd.hosting.child.event_hub import shapes_session
 from ftrackd.hosting.child.lanes import Lane, Turnstile
 from ftrackd.hosting.child.output import LineBudget, LineStream, shortened
 from ftrackd.hosting.restart import RestartPolicy
-from ftrackd.hosting.watcher import is_on_network
+from ftrackd.hosting.watcher import Scan, is_on_network
+from ftrackd.settings import HostingSettings
 
 
 def test_when_every_public_name_is_asked_for_then_it_is_there() -> None:
@@ -41,6 +43,20 @@ def test_when_failures_go_on_then_delays_grow_to_the_cap(first: float, cap: floa
     policy.succeeded()
     assert not policy.is_open
     assert policy.failed() == first
+
+
+def test_when_a_plugin_is_missing_for_a_moment_then_it_is_not_removed() -> None:
+    changes = Changes(HostingSettings())
+
+    def removed(taken_at: float, grace_s: float = 1.0) -> list[str]:
+        return changes.confirmed_removals(["plugin"], Scan((), {}, {}, taken_at=taken_at), grace_s)
+
+    assert (removed(10.0), removed(10.9)) == ([], [])
+    assert changes.awaits_confirmation
+    assert changes.confirmed_removals([], Scan((), {}, {}, taken_at=11.0), 1.0) == []
+    assert not changes.awaits_confirmation
+    assert (removed(11.5), removed(12.4), removed(12.5)) == ([], [], ["plugin"])
+    assert removed(20.0, grace_s=0.0) == ["plugin"], "an operator asked"
 
 
 def test_when_somebody_must_be_alone_then_running_work_ends_first_and_menus_are_not_held_up() -> None:
