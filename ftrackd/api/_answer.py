@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ftrackd.api import _json, exception
@@ -66,6 +66,25 @@ def found(answers: Any) -> tuple[Sequence[Any], int | None]:
         raise _unexpected(answers)
     metadata = answer.get("metadata") or {}
     return rows, (metadata.get("next") or {}).get("offset")
+
+
+def to_changes(answers: Any, requests: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Return `answers` to a batch of changes, one for each of `requests`.
+
+    ServerError when they are anything else. What some proxy says with success must not pass for the
+    confirmation of a commit.
+    """
+    if not isinstance(answers, (list, tuple)):
+        raise _unexpected(answers)
+    if len(answers) != len(requests):
+        raise exception.ServerError(
+            f"The server answered {len(answers)} of {len(requests)} requests; "
+            "whether it did them is unknown."
+        )
+    for answer, request in zip(answers, requests, strict=True):
+        if not isinstance(answer, Mapping) or answer.get("action") != request["action"]:
+            raise _unexpected(answers)
+    return answers
 
 
 def _unexpected(answers: Any) -> exception.ServerError:

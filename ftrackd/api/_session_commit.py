@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from ftrackd.api import _payload, exception, inspection
+from ftrackd.api import _answer, _payload, exception, inspection
 from ftrackd.api._group import Groups
 from ftrackd.api._layout import Layout
 from ftrackd.api._session_populate import PopulateMethods
@@ -105,7 +105,7 @@ class CommitMethods(PopulateMethods):
                     unit.operations.arrived(operations)
                     self._settle(unit, operations, answers)
 
-    def _send(self, operations: list[Operation]) -> list[tuple[dict[str, Any], Any]]:
+    def _send(self, operations: list[Operation]) -> list[tuple[dict[str, Any], Mapping[str, Any]]]:
         """Send `operations` and return each request with its answer."""
         if not operations:
             return []
@@ -115,12 +115,7 @@ class CommitMethods(PopulateMethods):
                 self._refer_to_entities(payload.get("entity_data", {}))
         if not payloads:
             return []
-        answers = self.call(payloads)
-        if len(answers) != len(payloads):
-            raise exception.ServerError(
-                f"The server answered {len(answers)} of {len(payloads)} requests; "
-                "whether it did them is unknown."
-            )
+        answers = _answer.to_changes(self.call(payloads), payloads)
         return list(zip(payloads, answers, strict=True))
 
     def _refer_to_entities(self, data: dict[str, Any]) -> None:
@@ -134,7 +129,7 @@ class CommitMethods(PopulateMethods):
                 data[name] = self.entity_reference(value)
 
     def _settle(
-        self, unit: UnitOfWork, operations: list[Operation], answers: list[tuple[dict[str, Any], Any]]
+        self, unit: UnitOfWork, operations: list[Operation], answers: list[tuple[dict[str, Any], Mapping[str, Any]]]
     ) -> None:
         """Take over what the server made of `operations`."""
         touched = unit.entities()
@@ -142,7 +137,7 @@ class CommitMethods(PopulateMethods):
             self._drop_sent_values(unit, entity)
         rows = []
         for request, answer in answers:
-            data = answer.get("data") if isinstance(answer, Mapping) else None
+            data = answer.get("data")
             if request["action"] in {"create", "update"} and isinstance(data, Entity):
                 self._follow_type(request, data)
                 rows.append(data)

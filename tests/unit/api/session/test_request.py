@@ -384,3 +384,18 @@ def test_when_fewer_answers_come_than_requests_then_commit_says_so(
     server.script = [Raw(200, b"[]")]
     with pytest.raises(exception.ServerError, match="0 of 1"):
         session.commit()
+
+
+@pytest.mark.parametrize(
+    "body", [b"null", b"[1]", b'{"message": "maintenance"}', b'[{"message": "maintenance"}]', b'["create"]']
+)
+def test_when_something_else_than_confirmations_comes_then_nothing_counts_as_committed(
+    session: Session, server: CannedServer, body: bytes
+) -> None:
+    made = session.create("Task", {"name": "x"})
+    server.script = [Raw(200, body)]
+    with pytest.raises(exception.ServerError, match="unexpected format"):
+        session.commit()
+    assert session.created == [made]
+    session.commit()
+    assert server.calls[-1][0]["entity_data"]["name"] == "x"
