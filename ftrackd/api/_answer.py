@@ -78,8 +78,7 @@ def to_changes(answers: Any, requests: Sequence[Mapping[str, Any]]) -> Sequence[
         raise _unexpected(answers)
     if len(answers) != len(requests):
         raise exception.ServerError(
-            f"The server answered {len(answers)} of {len(requests)} requests; "
-            "whether it did them is unknown."
+            f"The server answered {len(answers)} of {len(requests)} requests; whether it did them is unknown."
         )
     for answer, request in zip(answers, requests, strict=True):
         if not isinstance(answer, Mapping) or answer.get("action") != request["action"]:

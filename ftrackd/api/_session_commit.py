@@ -88,12 +88,15 @@ class CommitMethods(PopulateMethods):
 
         Exactly those recorded up to now are sent; what other threads record meanwhile waits for the next
         commit. When the server refuses, all of them stay recorded and local values stay set, for the
-        caller to mend or to roll back.
+        caller to mend or to roll back. With nothing recorded nothing happens: values that were set without
+        recording stay.
         """
         unit = self._units.current()
         with unit.commit_lock:
             with self._thread_lock:
                 operations = unit.operations.hand_over()
+            if not operations:
+                return
             with self._keeping_fresh():
                 try:
                     answers = self._send(operations)
@@ -107,8 +110,6 @@ class CommitMethods(PopulateMethods):
 
     def _send(self, operations: list[Operation]) -> list[tuple[dict[str, Any], Mapping[str, Any]]]:
         """Send `operations` and return each request with its answer."""
-        if not operations:
-            return []
         with self._thread_lock:
             payloads = _payload.batch(operations)
             for payload in payloads:
@@ -129,7 +130,10 @@ class CommitMethods(PopulateMethods):
                 data[name] = self.entity_reference(value)
 
     def _settle(
-        self, unit: UnitOfWork, operations: list[Operation], answers: list[tuple[dict[str, Any], Mapping[str, Any]]]
+        self,
+        unit: UnitOfWork,
+        operations: list[Operation],
+        answers: list[tuple[dict[str, Any], Mapping[str, Any]]],
     ) -> None:
         """Take over what the server made of `operations`."""
         touched = unit.entities()
@@ -196,21 +200,28 @@ class CommitMethods(PopulateMethods):
     def rollback(self) -> None:
         """Forget the operations and local values of the current unit of work.
 
-        Entities that were created and not committed leave the session and must not be used any more.
+        Entities that were created and not committed leave the session. They keep the values they had, to be
+        read, and must not be used in any other way.
         """
         self._roll_back(self._units.current())
 
     def _roll_back(self, unit: UnitOfWork) -> None:
         with unit.commit_lock, self._thread_lock:
-            operations = list(unit.operations)
+            created = {
+                operation.address
+                for operation in unit.operations
+                if isinstance(operation, CreateEntityOperation)
+            }
             unit.operations.clear()
             for entity in unit.entities():
+                if inspection.address(entity) in created:
+                    # Whoever holds it may still want to say what was not made.
+                    entity._keep_values_of(unit.token)
                 entity._drop_unit(unit.token)
             unit.changed.clear()
             unit.read.clear()
-            for operation in operations:
-                if isinstance(operation, CreateEntityOperation):
-                    self._forget(*operation.address)
+            for address in created:
+                self._forget(*address)
 
     def ensure(
         self, entity_type: str, data: Mapping[str, Any], identifying_keys: list[str] | None = None
@@ -219,10 +230,10 @@ class CommitMethods(PopulateMethods):
         not there.
 
         It is looked for by the values of `identifying_keys` (default: all of `data`), which must be
-        scalars. KeyError when `data` lacks one of them, ValueError when there are none,
+        scalars. KeyError when `data` lacks one of them, ValueError when there is no data,
         MultipleResultsFoundError when several entities match.
         """
-        keys = list(data) if identifying_keys is None else list(identifying_keys)
+        keys = list(identifying_keys or data)
         if not keys:
             raise ValueError(
                 "Could not determine any identifying data to check against when ensuring "

@@ -122,6 +122,12 @@ class SessionState:
         session._plugin_paths = []
         return session
 
+    def __reduce__(self) -> str:
+        """Refuse to be pickled or copied, with a TypeError that says what to do."""
+        raise TypeError(
+            f"A {type(self).__name__} holds connections and cannot be pickled or copied; make another one."
+        )
+
     _identity_map: IdentityMap
     _units: Units
     _layouts: _Layouts

@@ -54,7 +54,7 @@ def format(
     collections are written out too. An entity within itself is shown as ``Type{...}``. `indent` is the
     number of blanks before each line, the first included if `indent_first_line`.
     """
-    styles = formatters if formatters is not None else _DEFAULT_FORMATTERS
+    styles = {**_DEFAULT_FORMATTERS, **(formatters or {})}
     margin = " " * indent
     header = (margin if indent_first_line else "") + styles["header"](entity.entity_type)
     identity = str(inspection.identity(entity))

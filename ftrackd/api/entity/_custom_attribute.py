@@ -68,12 +68,15 @@ def _project_id(entity: Any) -> Any:
 
 
 def configuration_of(entity: Any, key: str) -> Any:
-    """Return the configuration of the custom attribute `key` of `entity`; KeyError when it has none."""
+    """Return the configuration of the custom attribute `key` of `entity`; ValueError when it has none."""
+    configured: list[Any] = []
     for attempt in range(2):
-        for configuration in applicable(entity):
+        configured = applicable(entity)
+        for configuration in configured:
             if configuration["key"] == key:
                 return configuration
         if attempt == 0:
             # It may have been configured since we asked.
             entity.session._custom_attribute_configurations = None
-    raise KeyError(key)
+    known = ", ".join(sorted({str(configuration["key"]) for configuration in configured})) or "none"
+    raise ValueError(f"{entity.entity_type} has no custom attribute {key!r}; it has: {known}.")

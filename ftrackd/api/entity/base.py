@@ -154,6 +154,12 @@ class Entity(_EntityBase, collections.abc.MutableMapping[str, Any]):
             if not self._local:
                 self._local = None
 
+    def _keep_values_of(self, token: int) -> None:
+        """Let the local values of the unit of work with `token` be read like values from the server."""
+        collections = self.session._layout(type(self)).collections
+        for name, value in ((self._local or {}).get(token) or {}).items():
+            self._row[name] = list(getattr(value, "collection", value)) if name in collections else value
+
     def _drop_copies(self, name: str) -> None:
         """Forget, in all units, the copies of the collection `name` that nobody changed."""
         for token, values in list((self._local or {}).items()):
@@ -240,6 +246,13 @@ class Entity(_EntityBase, collections.abc.MutableMapping[str, Any]):
         duplicate.__dict__.update(self.__dict__)
         return duplicate
 
+    def __reduce__(self) -> str:
+        """Refuse to be pickled or copied deeply, with a TypeError that says what to do."""
+        raise TypeError(
+            f"{self} belongs to a session and cannot be pickled or copied deeply; "
+            "hand on its entity type and primary key and get it from the other session."
+        )
+
     # The mapping.
 
     def _attribute(self, key: str) -> Attribute:
@@ -276,15 +289,15 @@ class Entity(_EntityBase, collections.abc.MutableMapping[str, Any]):
     def __len__(self) -> int:
         return len(self.attributes)
 
-    def values(self) -> collections.abc.ValuesView[Any]:
+    def values(self) -> list[Any]:  # type: ignore[override]  # a list, as it always was
         """Return the values of all attributes, loading in one call those that are not loaded."""
         self._load_unset()
-        return super().values()
+        return list(super().values())
 
-    def items(self) -> collections.abc.ItemsView[str, Any]:
+    def items(self) -> list[tuple[str, Any]]:  # type: ignore[override]  # a list, as it always was
         """Return names and values of all attributes, loading in one call those that are not loaded."""
         self._load_unset()
-        return super().items()
+        return list(super().items())
 
     def _load_unset(self) -> None:
         session = self.session
@@ -355,7 +368,7 @@ class Entity(_EntityBase, collections.abc.MutableMapping[str, Any]):
 
     def __str__(self) -> str:
         values = (self._stored(name) for name in self.primary_key_attributes)
-        return f"<{self.entity_type}({', '.join(str(value) for value in values)})>"
+        return f"<{type(self).__name__}({', '.join(str(value) for value in values)})>"
 
     def __repr__(self) -> str:
         return f"<dynamic ftrack {type(self).__name__} object {id(self)}>"

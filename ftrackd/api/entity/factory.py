@@ -205,8 +205,8 @@ def _create_custom_attribute(reference: str, proxy: Any, data: Mapping[str, Any]
     """Return the row for a custom attribute of the new entity behind `proxy`, its value set.
 
     The server makes the row itself when it creates the entity, so that only the value has to be sent.
-    KeyError when the entity exists, because then all its keys are known, or when no configuration has the
-    key.
+    KeyError when the entity exists, because then all its keys are known; ValueError when no configuration
+    has the key.
     """
     owner = proxy.collection.entity
     session = owner.session

@@ -184,7 +184,7 @@ def test_when_a_new_entity_gets_a_custom_attribute_then_one_commit_sends_both(
     assert list(calls[0][1]["entity_data"]) == ["__entity_type__", "value"]
     with _second(session) as other:
         assert other.get("Shot", shot["id"])["custom_attributes"][custom_key] == 900
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match=f"no custom attribute 'no_such_key'; it has: .*{custom_key}"):
         session.create("Shot", {"name": "x", "parent": project, "custom_attributes": {"no_such_key": 1}})
     session.rollback()
 
@@ -289,6 +289,9 @@ def test_when_an_entity_is_formatted_then_names_and_values_are_told(
     assert brief.split("\n")[0] == "  [Note]"
     assert "<content>: hello" in brief
     assert f"<username>: {user['username']}" in brief
+    only_header = formatter.format(user, formatters={"header": str.upper})
+    assert only_header.split("\n")[0] == "USER"
+    assert f" username: {user['username']}" in only_header.split("\n")
 
 
 def test_when_entities_refer_to_each_other_then_formatting_ends(session: Session, task: Any) -> None:

@@ -389,8 +389,9 @@ def test_ensure(session: Session, project: Any, name: str, calls: list[Any]) -> 
     assert again["description"] == "second"
     assert [request["action"] for batch in calls for request in batch].count("update") == 1
     calls.clear()
+    assert session.ensure("Sequence", {"name": name, "project_id": project["id"]}, []) is made
     assert session.ensure("Sequence", {"name": name, "project_id": project["id"]}) is made
-    assert [request["action"] for batch in calls for request in batch] == ["query"]
+    assert [request["action"] for batch in calls for request in batch] == ["query", "query"]
     session.create("Sequence", {"name": name, "parent_id": project["id"]})
     with pytest.raises((exception.MultipleResultsFoundError, exception.ServerError)):
         session.commit()

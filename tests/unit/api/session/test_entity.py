@@ -1,4 +1,6 @@
 import copy
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -130,6 +132,7 @@ def test_when_all_values_are_read_then_one_call_loads_them(task: Any, server: Ca
     """The official client makes 27 calls for one Task."""
     items = dict(task.items())
     assert items["name"] == "anim"
+    assert task.items()[:1] == [(next(iter(task)), task.values()[0])]
     assert list(task) == list(task.keys()) == task.attributes.keys()
     assert len(task) == len(items)
     assert "status.id" not in server.expressions[0]
@@ -162,6 +165,16 @@ def test_when_an_entity_is_copied_then_values_are_shared(task: Any) -> None:
     duplicate["name"] = "comp"
     assert task["name"] == "comp"
     assert duplicate.note == "from Python"
+
+
+@pytest.mark.parametrize("carry", [copy.deepcopy, pickle.dumps])
+def test_when_an_entity_is_to_leave_its_session_then_the_error_says_what_to_do(
+    task: Any, session: Session, carry: Callable[[Any], Any]
+) -> None:
+    with pytest.raises(TypeError, match=r"<Task\(t1\)> belongs to a session"):
+        carry({"entity": task})
+    with pytest.raises(TypeError, match="make another one"):
+        carry(session)
 
 
 def test_when_local_values_are_cleared_then_remote_ones_show(task: Any) -> None:
@@ -244,7 +257,7 @@ def test_when_an_object_gets_a_mixin_then_its_values_and_identity_stay(task: Any
     assert type(task).__name__ == "LoudTask"
     assert isinstance(task, session.types["Task"])
     assert task is session.get("Task", "t1")
-    assert task.entity_type == "Task"
+    assert (task.entity_type, str(task)) == ("Task", "<LoudTask(t1)>")
 
     class Plain:
         pass

@@ -288,7 +288,8 @@ def test_when_the_server_refuses_then_everything_stays_for_the_caller(
     assert task["name"] == "anim"
     assert (session.created, session.modified) == ([], [])
     server.answer = echo
-    assert made["name"] is symbol.NOT_SET
+    assert (made["name"], list(made["children"])) == ("new", [])
+    assert session.get("Task", made["id"]) is None
     assert {made: 1}[made] == 1
     server.calls.clear()
     session.commit()
@@ -348,3 +349,30 @@ def test_when_one_entity_of_thousands_changes_then_only_it_is_touched(
     finally:
         del type(tasks[0])._drop_unit
     assert touched == [tasks[7]]
+
+
+def test_when_nothing_is_recorded_then_a_commit_changes_nothing(
+    session: Session, server: CannedServer
+) -> None:
+    """Values set without recording stay, as do collections that somebody holds."""
+    task = _task(session, server)
+    members = task["children"]
+    with session.operation_recording(False):
+        task["name"] = "only here"
+    server.calls.clear()
+    session.commit()
+    assert server.calls == []
+    assert task["name"] == "only here"
+    assert task["children"] is members
+    session.rollback()
+    assert task["name"] == "anim"
+
+
+def test_when_a_unit_ends_uncommitted_then_what_was_created_can_still_be_named(
+    session: Session, server: CannedServer
+) -> None:
+    task = _task(session, server)
+    with session.unit_of_work("callback"):
+        made = session.create("Task", {"name": "new", "parent": task, "children": [task]})
+    assert (made["name"], made["parent"], list(made["children"])) == ("new", task, [task])
+    assert session.created == []
