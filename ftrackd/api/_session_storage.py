@@ -78,6 +78,19 @@ class StorageMethods:
             unit.operations.arrived(list(operations))
             self._settle(unit, list(operations), [])
 
+    def withdraw(self: Any, created: Sequence[Entity]) -> None:
+        """Take back the creation of entities that were not committed, and nothing else.
+
+        They keep their primary key, by which errors name them.
+        """
+        unit = self._units.current()
+        with self._thread_lock:
+            addresses = [inspection.address(entity) for entity in created]
+            unit.operations.forget(addresses)
+            for entity, address in zip(created, addresses, strict=True):
+                self._drop_sent_values(unit, entity)
+                self._forget(*address)
+
     def pick_location(self: Any, component: Entity | None = None) -> Entity | None:
         """Return the accessible location with the best priority, of those that have *component* if given.
 
@@ -194,9 +207,9 @@ class StorageMethods:
     def _withdraw_component(self: Any, component: Entity) -> None:
         """Take back the creation of *component* and its members, unless it was committed."""
         members = list(component["members"]) if component.entity_type == "SequenceComponent" else []
-        for entity in (*members, component):
-            if inspection.state(entity) is symbol.CREATED:
-                self.delete(entity)
+        self.withdraw(
+            [entity for entity in (*members, component) if inspection.state(entity) is symbol.CREATED]
+        )
 
     def _get_file_type(self: Any, path: str) -> str:
         """Return the file type of *path* with its dot; plugins that know better answer an event."""

@@ -58,6 +58,9 @@ class Transfer:
         self._components = components
         self._on_progress = on_progress
         self._identifiers: dict[tuple[int, str], str] = {}
+        #: What was copied completely, in that order.
+        self.transferred: list[tuple[Entity, str]] = []
+        self._holders: dict[str, str] = {}
         self._done = 0
         self._total = sum(_get_size(component) for component, _ in components) if on_progress else 0
 
@@ -75,6 +78,15 @@ class Transfer:
     def find_source_identifier(self, component: Entity, source: Any) -> str | None:
         """Return the identifier of *component* in the location *source* if it was looked up."""
         return self._identifiers.get((id(source), component["id"]))
+
+    def note_transferred(self, component: Entity, resource_identifier: str) -> None:
+        """Record that all of *component* is at *resource_identifier*."""
+        self.transferred.append((component, resource_identifier))
+        self._holders[resource_identifier] = component["id"]
+
+    def find_holder(self, resource_identifier: str) -> str | None:
+        """Return the id of the component that this transfer put at *resource_identifier*."""
+        return self._holders.get(resource_identifier)
 
     def note_bytes(self, count: int) -> None:
         """Report *count* more bytes."""

@@ -64,6 +64,15 @@ class Data(ABC):
         self.flush()
         self.closed = True
 
+    def close_as_new(self) -> None:
+        """Close what was written to a resource that did not exist when it was opened.
+
+        A transfer that succeeds calls this instead of :meth:`close`. Storages that can tell raise
+        ``FileExistsError``, and publish nothing, when somebody else made the resource meanwhile. Here it
+        only closes.
+        """
+        self.close()
+
     def discard(self) -> None:
         """Close without publishing what was written, as far as the storage can do that.
 

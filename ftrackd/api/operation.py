@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 #: Identifies an entity within one unit of work: its type and the text of its primary key values.
@@ -128,6 +128,12 @@ class Operations:
             if isinstance(operation, UpdateEntityOperation) and id(operation) not in flying
         }
 
+    def forget(self, addresses: Iterable[Address]) -> None:
+        """Forget the operations on the entities at `addresses` that were not handed over."""
+        gone = [operation for address in addresses for operation in self._by_address.get(address, ())]
+        self._stack = _without(self._stack, gone)
+        self._index()
+
     def hand_over(self) -> list[Operation]:
         """Return the operations recorded up to now for sending; what is recorded from now on waits."""
         operations, self._stack = self._stack, []
@@ -137,6 +143,9 @@ class Operations:
     def arrived(self, operations: list[Operation]) -> None:
         """Forget `operations`, which were handed over: the server has them."""
         self._in_flight = _without(self._in_flight, operations)
+        self._index()
+
+    def _index(self) -> None:
         self._by_address = {}
         for operation in self:
             if isinstance(operation, _EntityOperation):

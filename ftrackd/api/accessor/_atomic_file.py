@@ -15,6 +15,7 @@ import stat
 import sys
 import uuid
 import warnings
+from collections.abc import Callable
 from typing import Any, Final
 
 from ftrackd.api import symbol
@@ -82,11 +83,18 @@ class AtomicFile(FileWrapper):
         self._end = max(self._end, self.tell())
 
     def close(self) -> None:
-        """Publish the file under its own name.
+        """Publish the file under its own name, replacing an older one.
 
         It is on the disk before it has its name: a registered component must not turn out to be empty
         after a power failure. Raises ``OSError``, and then leaves nothing behind.
         """
+        self._publish(os.replace)
+
+    def close_as_new(self) -> None:
+        """As :meth:`close`, but raise ``FileExistsError`` when there is a file of that name by now."""
+        self._publish(_rename_unless_taken)
+
+    def _publish(self, rename: Callable[[str, str], None]) -> None:
         if self.closed:
             return
         self.closed = True
@@ -99,7 +107,7 @@ class AtomicFile(FileWrapper):
             if sys.platform == "win32":
                 # Open files cannot be renamed there.
                 self.wrapped_file.close()
-            os.replace(self._partial_path, self.path)
+            rename(self._partial_path, self.path)
         except BaseException:
             self._abandon()
             raise
@@ -119,11 +127,35 @@ class AtomicFile(FileWrapper):
             self.wrapped_file.close()
 
 
+def _rename_unless_taken(partial_path: str, path: str) -> None:
+    if sys.platform == "win32":
+        os.rename(partial_path, path)
+        return
+    try:
+        os.link(partial_path, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without hard links, where a moment remains in which both could rename.
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from None
+        os.replace(partial_path, path)
+    else:
+        os.unlink(partial_path)
+
+
 def _refuse_what_open_would_refuse(path: str) -> None:
-    """Raise for a target that could be renamed over but not opened for writing."""
-    if os.path.isdir(path):
+    """Raise for a target that could be written under a hidden name but not under its own.
+
+    Better now than after hours of copying.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if os.path.exists(path) and not os.access(path, os.W_OK):
+    if not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
@@ -165,8 +197,12 @@ def _take_shared(path: str, flags: int) -> int | None:
         raise
     try:
         if _lock(descriptor, path):
-            os.ftruncate(descriptor, 0)
-            return descriptor
+            if os.fstat(descriptor).st_nlink == 1:
+                os.ftruncate(descriptor, 0)
+                return descriptor
+            # Left of a file that was published by a writer which was killed before it could drop this
+            # name; or planted by somebody who could change what we publish through the other one.
+            os.unlink(path)
     except OSError:
         # A file system without locks, where nobody can use this name.
         with contextlib.suppress(OSError):
@@ -189,9 +225,9 @@ def _lock(descriptor: int, path: str) -> bool:
     except FileNotFoundError:
         return False
     # Between opening and locking, the writer before may have renamed the file to its final name. And what
-    # another user left, or keeps open under another name, must not become a file of ours.
+    # another user left must not become a file of ours.
     is_same = (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
-    return is_same and opened.st_uid == os.geteuid() and opened.st_nlink == 1
+    return is_same and opened.st_uid == os.geteuid()
 
 
 def remove_abandoned_partials(folder: str) -> bool:

@@ -103,15 +103,17 @@ class Accessor(ABC):
         source: Data,
         on_bytes: Callable[[int], None] | None = None,
     ) -> None:
-        """Write all of *source*, from its position on, to the resource: wholly or not at all.
+        """Write all of *source*, from its position on, to a new resource: wholly or not at all.
 
+        Accessors that can tell raise ``FileExistsError`` when the resource has come to be meanwhile.
         *on_bytes* is called in this thread with the number of bytes stored since the last call.
         Accessors with a better way than copying in chunks override this.
         """
         target = self.open(resource_identifier, "wb")
         try:
             copy_in_chunks(source, target, on_bytes)
-            target.close()
+            # Made to look like data without being derived from it, it may only have close().
+            getattr(target, "close_as_new", target.close)()
         except BaseException:
             _withdraw(self, resource_identifier, target)
             raise
@@ -119,8 +121,7 @@ class Accessor(ABC):
 
 def _withdraw(accessor: Accessor, resource_identifier: str, target: Any) -> None:
     """Leave nothing of *target*, whose writing failed, under *resource_identifier*."""
-    # Made to look like data without being derived from it, it may have no discard().
-    give_up = target.discard if hasattr(target, "discard") else target.close
+    give_up = getattr(target, "discard", target.close)
     # The first error is the one to report; cleaning up behind it must not replace it.
     with contextlib.suppress(OSError, AccessorError):
         give_up()

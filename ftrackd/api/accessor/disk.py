@@ -176,7 +176,13 @@ def error_handler(operation: str = "", resource_identifier: str | None = None) -
     try:
         yield
     except OSError as error:
-        raise _error_class(error)(operation, resource_identifier, error) from error
+        error_class = _error_class(error)
+        message, reason = error_class.default_message, error.strerror
+        # These stand for several reasons, and what is to be done depends on which it was.
+        several = error_class in (AccessorPermissionDeniedError, AccessorResourceInvalidError)
+        if several and reason and reason not in message:
+            message += " ({reason})"
+        raise error_class(operation, resource_identifier, error, message, {"reason": reason}) from error
 
 
 def _error_class(

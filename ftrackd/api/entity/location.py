@@ -128,7 +128,6 @@ class Location(Entity):
         if present:
             raise ComponentInLocationError(present, self)
         pairs = self._with_members(pairs) if recursive else _transfer.unique(pairs)
-        transferred: list[tuple[Entity, str]] = []
         transfer = _transfer.Transfer(pairs, on_progress)
         with transfer.running():
             for component, source in pairs:
@@ -139,9 +138,9 @@ class Location(Entity):
                         self._add_data(component, identifier, source)
                 # Structures and accessors are plugins' code, which may raise anything.
                 except Exception as error:
-                    raise _transfer_error(self, component, error, transferred) from error
-                transferred.append((component, identifier))
-        for component in self._register(transferred):
+                    raise _transfer_error(self, component, error, transfer.transferred) from error
+                transfer.note_transferred(component, identifier)
+        for component in self._register(transfer.transferred):
             self._publish(symbol.COMPONENT_ADDED_TO_LOCATION_TOPIC, component)
 
     def remove_component(self, component: Entity, recursive: bool = True) -> None:
@@ -257,13 +256,25 @@ class Location(Entity):
         origin = (_transfer.require(source, "accessor"), source_identifier)
         target = (accessor, resource_identifier)
         if not accessor.exists(resource_identifier):
-            _transfer.copy_data(origin, target)
-            return
-        stored = self._encode_resource_identifier(component, resource_identifier)
-        holders = _location_query.find_identifier_holders(self, stored)
-        # What an interrupted transfer copied completely is taken over; nothing is ever overwritten.
+            try:
+                _transfer.copy_data(origin, target)
+                return
+            except FileExistsError:
+                self.logger.debug(L("Somebody else was faster to put data at {0}.", resource_identifier))
+        holders = self._find_holders(component, resource_identifier)
+        # What an interrupted transfer copied completely is taken over, as is what another process just
+        # copied for the same component; nothing is ever overwritten.
         if holders or not _transfer.has_same_data(origin, target):
             raise _occupied_error(resource_identifier, holders)
+
+    def _find_holders(self, component: Entity, resource_identifier: str) -> list[str]:
+        """Return the ids of other components whose data is at *resource_identifier*."""
+        stored = self._encode_resource_identifier(component, resource_identifier)
+        holders = _location_query.find_identifier_holders(self, stored)
+        transfer = _transfer.current()
+        added = transfer.find_holder(resource_identifier) if transfer is not None else None
+        holders.extend([added] if added is not None else [])
+        return [holder for holder in holders if holder != component["id"]]
 
     def _remove_data(self, component: Entity) -> None:
         """Remove the data of *component*; data that is gone already is no error."""
@@ -294,8 +305,7 @@ class Location(Entity):
                 self.session.settle_unanswered(sent)
                 return
             # Else the next commit, whoever makes it, would register what this call reports as failed.
-            for row in rows:
-                self.session.delete(row)
+            self.session.withdraw(rows)
             raise
 
     def _register_component_in_location(self, component: Entity, resource_identifier: str) -> Entity | None:
@@ -372,24 +382,29 @@ class Location(Entity):
 
     def _register(self, transferred: Sequence[tuple[Entity, str]]) -> list[Entity]:
         """Register what was transferred, and return the components that this call registered."""
-        components = [component for component, _ in transferred]
+        # Copying may have taken hours, in which somebody else added the same.
+        committed = [item for item, _ in transferred if inspection.state(item) is not symbol.CREATED]
+        pairs = list(transferred)
         try:
-            # Copying may have taken hours, in which somebody else added the same.
-            committed = [item for item in components if inspection.state(item) is not symbol.CREATED]
-            present = {component["id"] for component in self._find_present(committed)}
-            pairs = [pair for pair in transferred if pair[0]["id"] not in present]
-            components = [component for component, _ in pairs]
-            identifiers = [self._encode_resource_identifier(*pair) for pair in pairs]
-            if pairs:
-                self._register_components_in_location(components, identifiers)
-            return components
+            present = self._find_present(committed)
+            while pairs := _without(transferred, present):
+                try:
+                    identifiers = [self._encode_resource_identifier(*pair) for pair in pairs]
+                    self._register_components_in_location([item for item, _ in pairs], identifiers)
+                    break
+                except ServerError:
+                    before, present = present, self._find_present(committed)
+                    # Refused, unless somebody was faster once more, between the question and the commit.
+                    if len(present) <= len(before):
+                        raise
+            return [component for component, _ in pairs]
         # The server, the network, or a plugin's transformer or overridden method.
         except Exception as error:
             raise LocationError(
                 "Registering {count} components in location {location} failed: {error}\n"
                 "Their data is complete and is taken over when they are added again.",
                 details={
-                    "count": len(components),
+                    "count": len(pairs),
                     "location": self,
                     "error": error,
                     "transferred": list(transferred),
@@ -399,6 +414,11 @@ class Location(Entity):
     def _publish(self, topic: str, component: Entity) -> None:
         data = {"component_id": component["id"], "location_id": self["id"]}
         self.session.event_hub.publish(Event(topic=topic, data=data), on_error="ignore")
+
+
+def _without(pairs: Sequence[tuple[Entity, str]], components: Sequence[Entity]) -> list[tuple[Entity, str]]:
+    identifiers = {component["id"] for component in components}
+    return [pair for pair in pairs if pair[0]["id"] not in identifiers]
 
 
 def _may_have_been_done(error: BaseException) -> bool:

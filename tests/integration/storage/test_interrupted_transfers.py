@@ -149,9 +149,10 @@ def test_when_adding_a_new_component_fails_then_it_is_not_created(studio: Studio
     studio.disk.accessor = FillingAccessor(studio.disk.accessor.prefix)
     name = f"half_{os.urandom(4).hex()}"
     for source in (path, f"{studio.sources}/missing.%04d.exr [1-3]"):
-        with pytest.raises(exception.LocationError):
+        with pytest.raises(exception.LocationError) as caught:
             session.create_component(source, {"name": name, "version": studio.version}, location=studio.disk)
-        session.commit()
+        assert caught.value.details["component"]["id"] in str(caught.value)
+        assert not session.recorded_operations
     assert session.query(f'Component where name is "{name}"').all() == []
     assert session.query(f"Component where version_id is {studio.version['id']}").all() == []
 
@@ -346,28 +347,76 @@ def test_when_interrupted_from_the_keyboard_then_nothing_partial_stays(studio: S
     assert studio.registered(component) == set()
 
 
-def test_when_somebody_else_adds_the_same_meanwhile_then_it_is_there_once(
-    studio: Studio, session: Session, sandbox, published: list[Any]
-) -> None:
+def add_from_elsewhere(studio: Studio, sandbox: Any, components: list[Any]) -> None:
+    """Do what another process does: add `components` from the archive to the disk."""
+    with connect(sandbox) as other:
+        archive, disk = (other.get("Location", item["id"]) for item in (studio.archive, studio.disk))
+        for theirs, ours in ((archive, studio.archive), (disk, studio.disk)):
+            theirs.accessor, theirs.structure = ours.accessor, ours.structure
+        disk.add_components([other.get("Component", item["id"]) for item in components], archive)
+
+
+@pytest.fixture
+def archived(studio: Studio, published: list[Any]) -> list[Any]:
+    """Provide two components that are in the archive."""
     content = os.urandom(3 * symbol.CHUNK_SIZE)
-    component, other_component = studio.make_component(content), studio.make_component(b"x", name="other")
-    studio.archive.add_components([component, other_component], studio.origin)
+    components = [studio.make_component(content), studio.make_component(b"x", name="other")]
+    studio.archive.add_components(components, studio.origin)
     published.clear()
+    return components
+
+
+@pytest.mark.parametrize("faster_with", [1, 2])
+def test_when_somebody_else_adds_the_same_meanwhile_then_it_is_there_once(
+    studio: Studio, session: Session, sandbox, published: list[Any], archived: list[Any], faster_with: int
+) -> None:
+    theirs = archived[:faster_with]
     done_by_other: list[Any] = []
 
     def interfere(done: int, total: int) -> None:
-        if not done or done_by_other:
-            return
-        done_by_other.append(component)
-        with connect(sandbox) as other:
-            locations = [other.get("Location", item["id"]) for item in (studio.archive, studio.disk)]
-            for theirs, ours in zip(locations, (studio.archive, studio.disk), strict=True):
-                theirs.accessor, theirs.structure = ours.accessor, ours.structure
-            locations[1].add_component(other.get("Component", component["id"]), locations[0])
+        if done and not done_by_other:
+            done_by_other.extend(theirs)
+            add_from_elsewhere(studio, sandbox, theirs)
 
-    studio.disk.add_components([component, other_component], studio.archive, on_progress=interfere)
+    studio.disk.add_components(archived, studio.archive, on_progress=interfere)
     rows = session.query(f"ComponentLocation where location_id is {studio.disk['id']}").all()
-    assert sorted(row["component_id"] for row in rows) == sorted([component["id"], other_component["id"]])
-    assert [data["component_id"] for _, data in published] == [other_component["id"]]
-    assert studio.read(studio.disk, component) == content
+    assert sorted(row["component_id"] for row in rows) == sorted(item["id"] for item in archived)
+    assert [data["component_id"] for _, data in published] == [item["id"] for item in archived[faster_with:]]
+    assert [studio.read(studio.disk, item) for item in archived] == [
+        studio.read(studio.archive, item) for item in archived
+    ]
     assert len(studio.names("disk")) == 2
+
+
+def test_when_somebody_else_registers_the_same_at_that_moment_then_it_is_there_once(
+    studio: Studio, session: Session, sandbox, published: list[Any], archived: list[Any]
+) -> None:
+    commit = session.commit
+
+    def commit_second() -> None:
+        session.commit = commit
+        add_from_elsewhere(studio, sandbox, archived[:1])
+        commit()
+
+    session.commit = commit_second
+    studio.disk.add_components(archived, studio.archive)
+    assert [data["component_id"] for _, data in published] == [archived[1]["id"]]
+    assert all(studio.disk["id"] in studio.registered(component) for component in archived)
+    assert not session.recorded_operations
+
+
+def test_when_other_data_comes_to_the_same_place_meanwhile_then_it_is_not_lost(
+    studio: Studio, archived: list[Any]
+) -> None:
+    component = archived[0]
+    other = studio.make_component(b"theirs")
+
+    def interfere(done: int, total: int) -> None:
+        if 0 < done < total and not studio.disk.get_component_availability(other):
+            studio.disk.add_component(other, studio.origin)
+
+    with pytest.raises(exception.LocationError, match=f"the data of component {other['id']}"):
+        studio.disk.add_component(component, studio.archive, on_progress=interfere)
+    assert studio.read(studio.disk, other) == b"theirs"
+    assert studio.registered(component) == {studio.archive["id"]}
+    assert len(studio.names("disk")) == 1

@@ -136,6 +136,15 @@ def test_when_other_data_is_in_the_way_then_it_is_not_overwritten(studio: Studio
     assert studio.registered(component) == set()
 
 
+def test_when_two_components_have_one_place_then_neither_is_registered(studio: Studio) -> None:
+    """Sharing a file, the removal of one would take the data of the other."""
+    first, second = studio.make_component(b"same"), studio.make_component(b"same")
+    with pytest.raises(exception.LocationError, match=f"the data of component {first['id']}") as caught:
+        studio.disk.add_components([first, second], studio.origin)
+    assert [pair[0] for pair in caught.value.details["transferred"]] == [first]
+    assert studio.registered(first) == studio.registered(second) == set()
+
+
 def test_when_some_members_are_there_already_then_the_rest_follows(studio: Studio) -> None:
     sequence = studio.make_sequence(3)
     studio.disk.add_component(sequence["members"][1], studio.origin)

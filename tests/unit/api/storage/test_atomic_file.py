@@ -102,6 +102,39 @@ def test_when_another_user_left_a_partial_then_the_file_is_ours(tmp_path) -> Non
     assert partial.read_bytes() == b"theirs"
 
 
+def test_when_somebody_else_published_meanwhile_then_theirs_stays(tmp_path, monkeypatch) -> None:
+    def refuse(source: str, target: str) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    for link in (os.link, refuse):
+        monkeypatch.setattr(_atomic_file.os, "link", link)
+        name = f"file_{link.__name__}"
+        ours, theirs = AtomicFile(str(tmp_path / name)), AtomicFile(str(tmp_path / name))
+        for data, content in ((ours, b"ours"), (theirs, b"theirs")):
+            data.write(content)
+        theirs.close_as_new()
+        with pytest.raises(FileExistsError):
+            ours.close_as_new()
+        assert (tmp_path / name).read_bytes() == b"theirs"
+        assert (tmp_path / name).stat().st_nlink == 1
+    assert sorted(os.listdir(tmp_path)) == ["file_link", "file_refuse"]
+
+
+def test_when_killed_with_both_names_then_the_published_file_stays_as_it_is(tmp_path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for expected in (b"published", b"replaced"):
+        (folder / "file").write_bytes(b"published")
+        os.link(folder / "file", partial_of(folder / "file"))
+        if expected == b"replaced":
+            with AtomicFile(str(folder / "file")) as data:
+                data.write(b"replaced")
+        else:
+            assert _atomic_file.remove_abandoned_partials(str(folder))
+        assert os.listdir(folder) == ["file"]
+        assert (folder / "file").read_bytes() == expected
+
+
 def test_when_there_are_no_locks_then_every_attempt_has_its_own_name(tmp_path, monkeypatch) -> None:
     def refuse(descriptor: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")

@@ -304,6 +304,24 @@ class TestWriting:
             write(accessor, name, b"x")
             assert (prefix / name).read_bytes() == b"x"
 
+    def test_when_the_name_is_longer_than_allowed_then_it_is_refused_before_copying(
+        self, accessor, prefix
+    ) -> None:
+        source = String(b"x")
+        with pytest.raises(exception.AccessorOperationFailedError, match="File name too long"):
+            accessor.receive_data("n" * 256, source)
+        assert source.tell() == 0
+        source.close()
+        assert os.listdir(prefix) == []
+
+    def test_when_the_resource_came_to_be_meanwhile_then_it_is_not_replaced(self, accessor, prefix) -> None:
+        source = String(b"ours")
+        with pytest.raises(FileExistsError):
+            accessor.receive_data("file", source, lambda count: (prefix / "file").write_bytes(b"theirs"))
+        source.close()
+        assert (prefix / "file").read_bytes() == b"theirs"
+        assert os.listdir(prefix) == ["file"]
+
     def test_when_text_is_written_then_it_is_stored(self, accessor, prefix) -> None:
         with accessor.open("file", "w") as data:
             data.write("text")
