@@ -150,7 +150,7 @@ class StorageMethods:
         if collection is None:
             component = self._create_file_component(path, data)
         else:
-            component = self._create_sequence_component(path, collection, data)
+            component = self._create_sequence_component(collection, data)
         if location == "auto":
             location = self._pick_location_for_new(data.get("name"))
         if location:
@@ -177,13 +177,13 @@ class StorageMethods:
         self._add_to_origin([component], [path])
         return component
 
-    def _create_sequence_component(
-        self: Any, path: str, collection: clique.Collection, data: dict[str, Any]
-    ) -> Entity:
+    def _create_sequence_component(self: Any, collection: clique.Collection, data: dict[str, Any]) -> Entity:
+        # Without the ranges, which would become a part of the path wherever the data stays.
+        path = collection.format("{head}{padding}{tail}")
         members = list(collection)
         sizes = _get_frame_sizes(members, data.get("size"))
         data.setdefault("size", sum(sizes))
-        data.setdefault("file_type", self._get_file_type(collection.format("{head}{padding}{tail}")))
+        data.setdefault("file_type", self._get_file_type(path))
         data.setdefault("padding", collection.padding)
         container: Entity = self.create("SequenceComponent", data)
         frames = []

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ftrackd.api import symbol
 from ftrackd.api.accessor.base import Accessor
-from ftrackd.api.exception import ComponentNotInLocationError, LocationError
+from ftrackd.api.exception import ComponentNotInLocationError, LocationError, StructureError
 
 if TYPE_CHECKING:
     from ftrackd.api.data import Data
     from ftrackd.api.entity.base import Entity
+    from ftrackd.api.structure.base import Structure
 
 #: Called with the bytes done and the bytes expected in all.
 OnProgress = Callable[[int, int], None]
@@ -38,13 +39,26 @@ def current() -> Transfer | None:
 def get_source_identifier(component: Entity, source: Any) -> str:
     """Return the identifier of *component* in the location *source*, looked up already or asked for now.
 
-    Raises ``ComponentNotInLocationError``.
+    Raises ``ComponentNotInLocationError``, and ``TypeError`` when *source* is no location.
     """
+    if not hasattr(source, "get_resource_identifier"):
+        raise TypeError(f"the source must be a location, such as ftrack.origin, not {source!r}")
     transfer = current()
     known = transfer.find_source_identifier(component, source) if transfer is not None else None
     if known is not None:
         return known
     identifier: str = source.get_resource_identifier(component)
+    return identifier
+
+
+def identify(component: Entity, structure: Structure, context: dict[str, Any]) -> str:
+    """Return what *structure* calls *component*; raises ``StructureError`` when that is no text."""
+    identifier: Any = structure.get_resource_identifier(component, context)
+    if not isinstance(identifier, str):
+        raise StructureError(
+            "{structure}.get_resource_identifier() returned {identifier!r} instead of text.",
+            details={"structure": type(structure).__name__, "identifier": identifier},
+        )
     return identifier
 
 
@@ -181,6 +195,24 @@ def _get_size(component: Entity) -> int:
 def is_container(component: Entity) -> bool:
     """Return whether *component* can have members: a sequence or another container."""
     return "members" in component.keys()  # noqa: SIM118 "in component" would load the members
+
+
+def pair_with_sources(components: Sequence[Entity], sources: Any) -> list[tuple[Entity, Any]]:
+    """Return each component with the location to take it from.
+
+    Raises ``ValueError`` when there are neither one nor as many *sources* as *components*.
+    """
+    # An entity is a mapping and a path is text: both are one source.
+    many = isinstance(sources, Sequence) and not isinstance(sources, str)
+    listed = list(sources) if many else [sources]
+    if len(listed) == 1:
+        listed *= len(components)
+    if len(listed) != len(components):
+        raise ValueError(
+            f"There must be one source for all components or one for each of the {len(components)}, "
+            f"not {len(listed)}."
+        )
+    return list(zip(components, listed, strict=True))
 
 
 def flatten(pairs: Sequence[tuple[Entity, Any]], session: Any) -> list[tuple[Entity, Any]]:

@@ -172,7 +172,7 @@ class ServerUpload:
     def _get_file_name(self) -> str:
         component = self._session.get("FileComponent", self._resource_identifier)
         if component is None:
-            return self._resource_identifier
+            raise _server_request.failure("write", self._resource_identifier, "there is no such component")
         file_type = (component["file_type"] or "").lstrip(".")
         return f"{component['name']}.{file_type}" if file_type else str(component["name"])
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ftrackd.api import _transfer, inspection, symbol
-from ftrackd.api.entity import _location_query
+from ftrackd.api.entity import _location_error, _location_query
 from ftrackd.api.entity._location_mixin import (
     MemoryLocationMixin,
     OriginLocationMixin,
@@ -22,7 +22,6 @@ from ftrackd.api.exception import (
     AccessorUnsupportedOperationError,
     ComponentInLocationError,
     ComponentNotInLocationError,
-    LocationError,
     NetworkError,
     ServerError,
 )
@@ -120,7 +119,7 @@ class Location(Entity):
                 ``details["transferred"]`` then lists ``(component, resource identifier)`` for the data
                 that was copied completely.
         """
-        pairs = _pair_with_sources(components, sources)
+        pairs = _transfer.pair_with_sources(components, sources)
         if not pairs:
             return
         structure: Structure = _transfer.require(self, "structure")
@@ -134,11 +133,13 @@ class Location(Entity):
                 try:
                     with transfer.component(component):
                         context = self._get_context(component, source)
-                        identifier = structure.get_resource_identifier(component, context)
+                        identifier = _transfer.identify(component, structure, context)
                         self._add_data(component, identifier, source)
                 # Structures and accessors are plugins' code, which may raise anything.
                 except Exception as error:
-                    raise _transfer_error(self, component, error, transfer.transferred) from error
+                    raise _location_error.transfer_failed(
+                        self, component, error, transfer.transferred
+                    ) from error
                 transfer.note_transferred(component, identifier)
         for component in self._register(transfer.transferred):
             self._publish(symbol.COMPONENT_ADDED_TO_LOCATION_TOPIC, component)
@@ -228,8 +229,6 @@ class Location(Entity):
         """Return what the structure may know about *component*: its identifier at *source*."""
         context: dict[str, Any] = {}
         if source:
-            if not hasattr(source, "get_resource_identifier"):
-                raise TypeError(f"The source must be a location, such as ftrack.origin, not {source!r}.")
             with contextlib.suppress(ComponentNotInLocationError):
                 context["source_resource_identifier"] = _transfer.get_source_identifier(component, source)
         return context
@@ -265,7 +264,7 @@ class Location(Entity):
         # What an interrupted transfer copied completely is taken over, as is what another process just
         # copied for the same component; nothing is ever overwritten.
         if holders or not _transfer.has_same_data(origin, target):
-            raise _occupied_error(resource_identifier, holders)
+            raise _location_error.occupied(resource_identifier, holders)
 
     def _find_holders(self, component: Entity, resource_identifier: str) -> list[str]:
         """Return the ids of other components whose data is at *resource_identifier*."""
@@ -400,16 +399,7 @@ class Location(Entity):
             return [component for component, _ in pairs]
         # The server, the network, or a plugin's transformer or overridden method.
         except Exception as error:
-            raise LocationError(
-                "Registering {count} components in location {location} failed: {error}\n"
-                "Their data is complete and is taken over when they are added again.",
-                details={
-                    "count": len(pairs),
-                    "location": self,
-                    "error": error,
-                    "transferred": list(transferred),
-                },
-            ) from error
+            raise _location_error.registration_failed(self, len(pairs), error, transferred) from error
 
     def _publish(self, topic: str, component: Entity) -> None:
         data = {"component_id": component["id"], "location_id": self["id"]}
@@ -425,43 +415,3 @@ def _may_have_been_done(error: BaseException) -> bool:
     """Return whether *error* leaves open if the server did what it was asked."""
     # An error without a name of the server's was made up by something on the way.
     return isinstance(error, NetworkError) or (isinstance(error, ServerError) and error.exception is None)
-
-
-def _pair_with_sources(components: Sequence[Entity], sources: Any) -> list[tuple[Entity, Any]]:
-    # An entity is a mapping and a path is text: both are one source.
-    many = isinstance(sources, Sequence) and not isinstance(sources, str)
-    listed = list(sources) if many else [sources]
-    if len(listed) == 1:
-        listed *= len(components)
-    if len(listed) != len(components):
-        raise ValueError(
-            f"There must be one source for all components or one for each of the {len(components)}, "
-            f"not {len(listed)}."
-        )
-    return list(zip(components, listed, strict=True))
-
-
-def _transfer_error(
-    location: Location, component: Entity, error: Exception, transferred: list[tuple[Entity, str]]
-) -> LocationError:
-    return LocationError(
-        "Failed to transfer component {component} to location {location}: {error}\n"
-        "Nothing was registered. The data of {count} components was copied completely before and is taken "
-        "over when they are added again.",
-        details={
-            "component": component,
-            "location": location,
-            "error": error,
-            "transferred": transferred,
-            "count": len(transferred),
-        },
-    )
-
-
-def _occupied_error(resource_identifier: str, holders: Sequence[str]) -> LocationError:
-    occupant = f"the data of component {holders[0]}" if holders else "other data, which no component has,"
-    return LocationError(
-        "Cannot add the component: {occupant} is at {resource_identifier} and would be lost. "
-        "Remove it, or use a structure that gives every component its own identifier.",
-        details={"occupant": occupant, "resource_identifier": resource_identifier},
-    )

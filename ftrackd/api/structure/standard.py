@@ -26,7 +26,10 @@ class StandardStructure(Structure):
     frame ``0042`` of that sequence      ``main.0042.exr``
     container ``extras``                 ``extras``
     file ``notes`` of that container     ``extras/notes.pdf``
+    sequence ``ref`` of that container   ``extras/ref.%04d.jpg``
     ==================================== =======================
+
+    Sequences and containers that have a version of their own are directly in its folder, though.
 
     Subclasses override :meth:`_get_parts`, :meth:`_format_version` or :meth:`sanitise_for_filesystem`.
     """
@@ -58,9 +61,9 @@ class StandardStructure(Structure):
             case "SequenceComponent":
                 name = self.sanitise_for_filesystem(entity["name"])
                 expression = self._get_sequence_expression(entity)
-                parts = [*self._get_parts(entity), f"{name}.{expression}{_file_type(entity)}"]
+                parts = [*self._get_folders(entity), f"{name}.{expression}{_file_type(entity)}"]
             case "ContainerComponent":
-                parts = [*self._get_parts(entity), self.sanitise_for_filesystem(entity["name"])]
+                parts = [*self._get_folders(entity), self.sanitise_for_filesystem(entity["name"])]
             case _:
                 raise unsupported_entity(self, entity)
         return self.path_separator.join(parts)
@@ -108,10 +111,7 @@ class StandardStructure(Structure):
         """Return the version that a component, or the container around it, belongs to."""
         holder = entity
         while True:
-            version: Entity | None = holder["version"]
-            if not version and holder.get("version_id"):
-                # A new component knows what it was given, and here that was only the id.
-                version = holder.session.get("AssetVersion", holder["version_id"])
+            version = self._get_own_version(holder)
             if version:
                 return version
             container = holder["container"]
@@ -122,6 +122,20 @@ class StandardStructure(Structure):
                     details={"entity": entity},
                 )
             holder = container
+
+    def _get_own_version(self, entity: Entity) -> Entity | None:
+        version: Entity | None = entity["version"]
+        if not version and entity.get("version_id"):
+            # A new component knows what it was given, and here that was only the id.
+            version = entity.session.get("AssetVersion", entity["version_id"])
+        return version
+
+    def _get_folders(self, entity: Entity) -> list[str]:
+        """Return where a sequence or container goes: the container around it, or its version's folder."""
+        container = entity["container"]
+        if container and not self._get_own_version(entity):
+            return [self.get_resource_identifier(container)]
+        return self._get_parts(entity)
 
     def _format_version(self, number: int) -> str:
         """Return the folder name of version *number*."""

@@ -125,6 +125,10 @@ def observe_adding(world):
     observe("add sequence", lambda: world.location.add_component(sequence, world.origin))
     observe("events of the sequence", world.take_events)
     observe("availability", lambda: world.location.get_component_availabilities([single, sequence]))
+    unmanaged = world.session.get("Location", ftrack_api.symbol.UNMANAGED_LOCATION_ID)
+    observe("add sequence unmanaged", lambda: unmanaged.add_component(sequence, world.origin))
+    observe("sequence unmanaged", lambda: world.hide_ids(unmanaged.get_filesystem_path(sequence)))
+    world.take_events()
     for name in ("size", "padding", "file_type"):
         observe(f"sequence {name}", lambda name=name: sequence[name])
     observe("frames", lambda: [[m["name"], m["size"], m["file_type"]] for m in world.members(sequence)])

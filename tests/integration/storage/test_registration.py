@@ -11,6 +11,7 @@ from ftrackd.api import Session, exception, mixin, symbol
 from ftrackd.api.accessor.disk import DiskAccessor
 from ftrackd.api.data import Data, File
 from ftrackd.api.entity.location import Location, MemoryLocationMixin, UnmanagedLocationMixin
+from ftrackd.api.structure.base import Structure
 from ftrackd.api.structure.standard import StandardStructure
 
 from .conftest import Studio, connect
@@ -410,10 +411,32 @@ def test_when_components_come_twice_then_they_are_added_and_removed_once(
     assert session.query(f"ComponentLocation where location_id is {studio.disk['id']}").all() == []
 
 
-def test_when_the_source_is_a_path_then_the_error_says_what_it_must_be(studio: Studio) -> None:
+@pytest.mark.parametrize("source", ["/path/file.mov", None])
+def test_when_the_source_is_no_location_then_the_error_says_what_it_must_be(
+    studio: Studio, source: str | None
+) -> None:
     component = studio.make_component()
-    with pytest.raises(exception.LocationError, match="The source must be a location"):
-        studio.disk.add_component(component, "/path/file.mov")
+    with pytest.raises(exception.LocationError, match="the source must be a location"):
+        studio.disk.add_component(component, source)
+
+
+def test_when_a_structure_is_wrong_then_the_error_says_how(studio: Studio) -> None:
+    class Forgetful(Structure):
+        def get_resource_identifier(self, entity: Any, context: Any = None) -> Any:
+            return None
+
+    class Wrong(Structure):
+        def get_resource_identifier(self, entity: Any, context: Any = None) -> Any:
+            return context["project"]
+
+    component = studio.make_component()
+    for structure, text in (
+        (Forgetful(), r"Forgetful.get_resource_identifier\(\) returned None"),
+        (Wrong(), "KeyError: 'project'"),
+    ):
+        studio.disk.structure = structure
+        with pytest.raises(exception.LocationError, match=text):
+            studio.disk.add_component(component, studio.origin)
 
 
 def test_when_a_component_is_created_with_progress_then_it_is_reported(studio: Studio) -> None:

@@ -266,7 +266,12 @@ class TestCreateComponent:
             ("010", 10, ".exr"),
         ]
         assert all(frame["container"] is sequence for frame in frames)
-        assert studio.origin.get_resource_identifier(sequence) == path
+        # The pattern alone: with the ranges behind it nobody would find files by it.
+        pattern = f"{studio.sources}/plate.%03d.exr"
+        assert studio.origin.get_resource_identifier(sequence) == pattern
+        unmanaged = session.get("Location", symbol.UNMANAGED_LOCATION_ID)
+        unmanaged.add_component(sequence, studio.origin)
+        assert unmanaged.get_filesystem_path(sequence) == pattern
 
     def test_when_frames_are_not_padded_then_names_are_not(self, studio: Studio, session) -> None:
         for number in (9, 10):

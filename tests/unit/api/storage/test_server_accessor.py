@@ -318,6 +318,12 @@ class TestWriting:
             raise ZeroDivisionError
         assert server.requested == []
 
+    def test_when_there_is_no_such_component_then_nothing_is_uploaded(self, server, session) -> None:
+        session.get = lambda entity_type, key: None
+        with pytest.raises(exception.AccessorOperationFailedError, match="no such component"):
+            ServerFile("a", session, "wb").close()
+        assert server.files == {}
+
     def test_when_mode_makes_no_sense_then_it_is_refused(self, session) -> None:
         with pytest.raises(exception.AccessorUnsupportedOperationError, match="r\\+"):
             ServerFile("a", session, mode="r+")
@@ -426,13 +432,12 @@ def test_when_file_grows_then_parts_grow(size: int, expected: int) -> None:
 
 def test_when_the_server_is_asked_what_it_cannot_tell_then_both_errors_are_raised(accessor) -> None:
     assert accessor.exists("a") is False
-    accessor.make_container("a")
+    accessor.make_container(accessor.get_container("a"))
     for operation in (
         accessor.list,
         accessor.is_file,
         accessor.is_container,
         accessor.is_sequence,
-        accessor.get_container,
     ):
         for expected in (exception.AccessorUnsupportedOperationError, NotImplementedError):
             with pytest.raises(expected):

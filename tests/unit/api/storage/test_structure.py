@@ -97,6 +97,26 @@ class TestStandardStructure:
                 ),
                 "extras/groe.pdf",
             ),
+            (
+                make_sequence(
+                    name="ref",
+                    container=Described(
+                        "ContainerComponent",
+                        name="inner",
+                        container=Described(
+                            "ContainerComponent", name="outer", version=make_version("sc 010", "SH_020")
+                        ),
+                    ),
+                ),
+                "outer/inner/ref.%04d.exr",
+            ),
+            (
+                make_sequence(
+                    version=make_version("sc 010", "SH_020"),
+                    container=Described("ContainerComponent", name="outer"),
+                ),
+                "main.%04d.exr",
+            ),
         ],
     )
     def test_when_component_has_a_version_then_its_place_follows(self, component, expected) -> None:
