@@ -7,13 +7,12 @@ from collections.abc import Sequence
 
 import structlog
 
+from ftrackd.hosting.child.output import LINE_LIMIT, LineBudget, shortened
 from ftrackd.hosting.link import Frame
-
-_LINES_PER_READ = 200
 
 
 class PluginLog:
-    """Writes log records, lines of output and reports of plugins to the daemon's log."""
+    """Writes what plugins log to the daemon's log."""
 
     def frame(self, frame: Frame) -> None:
         """Log a record that a plugin's process sent."""
@@ -23,13 +22,41 @@ class PluginLog:
             fields["traceback"] = frame.header["traceback"]
         _logger(plugin).log(_level(frame.header.get("level")), str(frame.header.get("message", "")), **fields)
 
-    def output(self, plugins: Sequence[str], data: bytes) -> int:
-        """Log lines written to the process's own descriptors; return how many were left out."""
-        plugin = plugins[0] if len(plugins) == 1 else "+".join(plugins)
-        lines = [line for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
-        for line in lines[:_LINES_PER_READ]:
-            _logger(plugin).info(line[:8_000], plugin=plugin, logger_name="output")
-        return max(0, len(lines) - _LINES_PER_READ)
+
+class OutputLines:
+    """What one process writes to its descriptors 1 and 2, line by line; beyond *lines_per_s* only counted."""
+
+    def __init__(self, plugins: Sequence[str], lines_per_s: int) -> None:
+        self._plugin = plugins[0] if len(plugins) == 1 else "+".join(plugins)
+        self._budget = LineBudget(lines_per_s)
+        self._rest = b""
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were left out."""
+        return self._budget.dropped
+
+    def take(self, data: bytes) -> bool:
+        """Log the complete lines of *data* and keep the rest; return whether all of them could be logged."""
+        before = self._budget.dropped
+        *lines, rest = (self._rest + data).split(b"\n")
+        if len(rest) > LINE_LIMIT:
+            lines.append(rest)
+            rest = b""
+        self._rest = rest
+        for line in lines:
+            self._log(line)
+        return self._budget.dropped == before
+
+    def end(self) -> None:
+        """Log what was left without an end of line."""
+        rest, self._rest = self._rest, b""
+        self._log(rest)
+
+    def _log(self, line: bytes) -> None:
+        if line.strip() and self._budget.take():
+            text = shortened(line.decode("utf-8", "replace").rstrip("\r"))
+            _logger(self._plugin).info(text, plugin=self._plugin, logger_name="output")
 
 
 def _logger(plugin: str) -> structlog.stdlib.BoundLogger:

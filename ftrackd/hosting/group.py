@@ -81,7 +81,7 @@ class PluginGroup:
         counters = dict(self.counters.get(plugin, Counter()))
         if process is not None:
             counters["dropped_lines"] = (
-                counters.get("dropped_lines", 0) + process.dropped_lines + process.dropped_output
+                counters.get("dropped_lines", 0) + process.dropped_lines + process.output.dropped
             )
         now = time.monotonic()
         return PluginStatus(

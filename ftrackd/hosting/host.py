@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from ftrackd.api import _json
-from ftrackd.hosting.capture import PluginLog
+from ftrackd.hosting.capture import OutputLines, PluginLog
 from ftrackd.hosting.changes import REMOVAL_GRACE_S, Changes
 from ftrackd.hosting.child.specification import PluginSpecification, ProcessSpecification, encode_plugin
 from ftrackd.hosting.entries import specification_of
@@ -279,7 +279,7 @@ class Host:
             {plugin.source.name: plugin.concurrency for plugin in specifications},
             self._heard,
             self._closed,
-            self._log.output,
+            OutputLines([plugin.source.name for plugin in specifications], self._settings.log_lines_per_s),
         )
         group.candidate = process
         if group.current is None:
@@ -345,6 +345,8 @@ class Host:
     def _ponged(self, process: HostedProcess, frame: Frame) -> None:
         process.last_pong = time.monotonic()
         process.dropped_lines = frame.header["dropped_lines"]
+        if left_out := process.take_drops():
+            _log.warning("plugin says too much, lines were left out", plugins=process.plugins, lines=left_out)
         if frame.header["files"] and process is process.group.current:
             process.group.attempted_files.update(frame.header["files"])
             self._note_executed_files()

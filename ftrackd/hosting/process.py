@@ -8,13 +8,14 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import psutil
 
 from ftrackd.api import _json
+from ftrackd.hosting.capture import OutputLines
 from ftrackd.hosting.errors import LinkError
 from ftrackd.hosting.group import PluginGroup
 from ftrackd.hosting.link import Frame, FrameDecoder, encode_frame
@@ -24,7 +25,7 @@ from ftrackd.hosting.model import HostedDelivery, PluginSubscription, RunningCal
 ProcessState = Literal["spawning", "starting", "running", "finishing", "ended"]
 _READ_BYTES: Final = 1 << 18
 _OUTPUT_BYTES_PER_READ: Final = 1 << 16
-_OUTPUT_PAUSE_S: Final = 0.2
+_OUTPUT_PAUSE_S: Final = 0.02
 _STACK_LIMIT_BYTES: Final = 60_000
 _STACK_QUIET_S: Final = 0.2
 
@@ -122,12 +123,11 @@ class HostedProcess:
         concurrency: Mapping[str, int],
         on_frame: Callable[[HostedProcess, Frame], None],
         on_end: Callable[[HostedProcess], None],
-        on_output: Callable[[Sequence[str], bytes], int],
+        output: OutputLines,
     ) -> None:
         self._loop = loop
         self._concurrency = concurrency
         self._on_frame = on_frame
-        self._on_output = on_output
         self._on_end = on_end
         self._decoder = FrameDecoder()
         self._unsent: collections.deque[memoryview] = collections.deque()
@@ -160,7 +160,8 @@ class HostedProcess:
         self.is_responsive = True
         self.memory_bytes = 0
         self.dropped_lines = 0
-        self.dropped_output = 0
+        self.output = output
+        self.reported_drops = 0
         self.exit: ProcessEnd | None = None
         self.link, self._child_link = socket.socketpair()
         self._output, self._child_output = os.pipe()
@@ -294,6 +295,12 @@ class HostedProcess:
             return "finished"
         return f"its process ended with code {code}"
 
+    def take_drops(self) -> int:
+        """Return how many lines of log and output were left out since the last call."""
+        dropped = self.dropped_lines + self.output.dropped
+        new, self.reported_drops = dropped - self.reported_drops, dropped
+        return new
+
     def take_stack(self) -> str:
         """Return the stacks that the process wrote since the last call."""
         text = self._stack.decode("utf-8", "replace").strip()
@@ -309,6 +316,7 @@ class HostedProcess:
         self._read_until_empty(self._read_link)
         self._read_until_empty(self._read_diagnostics)
         self._read_until_empty(self._read_output)
+        self.output.end()
 
     def close(self) -> None:
         """Let go of all descriptors."""
@@ -398,11 +406,10 @@ class HostedProcess:
         data = self._read_pipe(self._output, _OUTPUT_BYTES_PER_READ)
         if not data:
             return False
-        if len(data) == _OUTPUT_BYTES_PER_READ:
+        if not self.output.take(data):
             # A flood: look again later, so that it waits for us and not everybody else.
             self._loop.forget(self._output)
             self._loop.later(_OUTPUT_PAUSE_S, self._resume_output)
-        self.dropped_output += self._on_output(self.plugins, data)
         return True
 
     def _resume_output(self) -> None:
