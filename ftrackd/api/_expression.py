@@ -10,22 +10,35 @@ from typing import Any
 # those single quotes that a backslash before them would turn into an escape.
 _NEEDS_ESCAPE = re.compile(r"\"|(?<=\\)'")
 
+_NEEDS_QUOTES = re.compile(r"[\s,()\"']")
+
 
 def quoted(value: Any) -> str:
-    """Return the text of `value` as a string of the query language.
+    """Return the text of `value` as the query language says it, in quotes whenever that is possible.
 
-    ValueError for text that ends with a backslash, which the language cannot express: it would escape the
-    quote.
+    ValueError for text that has no form in it: see :func:`is_expressible`.
     """
     text = str(value)
+    if not _is_expressible(text):
+        raise ValueError(
+            f"{text!r} cannot stand in a query: it ends with a backslash, and the rest of it needs quotes."
+        )
     if text.endswith("\\"):
-        raise ValueError(f"{text!r} cannot stand in a query: it ends with a backslash.")
+        return text
     return '"' + _NEEDS_ESCAPE.sub(r"\\\g<0>", text) + '"'
 
 
 def is_expressible(values: Iterable[Any]) -> bool:
-    """Return whether each of the `values` can stand in a query."""
-    return not any(str(value).endswith("\\") for value in values)
+    """Return whether each of the `values` can stand in a query.
+
+    A backslash at the end would escape the closing quote, so such text must do without quotes; blanks,
+    commas, parentheses and quotes cannot.
+    """
+    return all(_is_expressible(str(value)) for value in values)
+
+
+def _is_expressible(text: str) -> bool:
+    return not (text.endswith("\\") and _NEEDS_QUOTES.search(text))
 
 
 def select(projections: str, source: str, condition: str = "") -> str:

@@ -6,6 +6,7 @@
 import datetime
 import json
 import urllib.request
+import uuid
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
@@ -400,6 +401,28 @@ def test_ensure(session: Session, project: Any, name: str, calls: list[Any]) -> 
         session.ensure("Sequence", {"name": name}, identifying_keys=["nothing"])
     with pytest.raises(ValueError, match="identifying"):
         session.ensure("Sequence", {})
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "a \"b\" 'c'",
+        "back\\slash",
+        "\\'",
+        '\\"',
+        "P:\\",
+        "ends\\\\",
+        "limit 5 offset 2",
+        ") or (",
+        "\n\t",
+        "日本",
+    ],
+)
+def test_ensure_with_odd_text(session: Session, odd: str) -> None:
+    name = uuid.uuid4().hex + odd
+    made = session.ensure("Scope", {"name": name})
+    assert made["name"] == name
+    assert session.ensure("Scope", {"name": name}) is made
 
 
 def test_ensure_with_dates(session: Session, project: Any, calls: list[Any]) -> None:

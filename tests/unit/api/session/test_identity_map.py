@@ -234,7 +234,7 @@ def test_when_a_key_has_quotes_then_the_query_escapes_them(session: Session, ser
     assert session.get("Task", 'a" or name is "x') is None
     assert server.expressions[-1].endswith(r'where (id is "a\" or name is \"x") offset 0 limit 500')
     with pytest.raises(ValueError, match="ends with a backslash"):
-        session.get("Task", "a\\")
+        session.get("Task", "a b\\")
 
 
 def test_when_a_value_cannot_stand_in_a_query_then_ensure_changes_nothing(
@@ -243,7 +243,7 @@ def test_when_a_value_cannot_stand_in_a_query_then_ensure_changes_nothing(
     """Not even with a close match: a second ensure would make a second user."""
     server.calls.clear()
     with pytest.raises(ValueError, match="ends with a backslash"):
-        session.ensure("User", {"username": "studio\\", "first_name": "Jane"})
+        session.ensure("User", {"username": "a studio\\", "first_name": "Jane"})
     assert server.calls == []
     assert len(session.recorded_operations) == 0
     assert (

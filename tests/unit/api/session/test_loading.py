@@ -201,8 +201,8 @@ def test_when_keys_have_several_values_then_they_are_asked_for_together(
 def test_when_the_key_of_one_cannot_stand_in_a_query_then_the_others_are_loaded(
     session: Session, server: CannedServer
 ) -> None:
-    """Somebody's metadata key that ends with a backslash is no reason to refuse all others."""
-    keys = ["a", "b\\", "c"]
+    """Somebody's metadata key that has blanks and ends with a backslash is no reason to refuse all others."""
+    keys = ["a", "b \\", "c"]
     server.answer = lambda request: rows("Metadata", *({"parent_id": "p", "key": key} for key in keys))
     first, odd, last = session.query("select key from Metadata").all()
     server.calls.clear()
