@@ -58,6 +58,11 @@ def _comparable(schema):
     return schema
 
 
+def _text(value):
+    """JSON tells 0 from false, which Python takes for the same."""
+    return json.dumps(value, sort_keys=True)
+
+
 def _differences(recorded, ours):
     for name in sorted(set(recorded) | set(ours)):
         if name not in recorded or name not in ours:
@@ -65,10 +70,10 @@ def _differences(recorded, ours):
             continue
         expected, found = _comparable(recorded[name]), _comparable(ours[name])
         for key in sorted((set(expected) | set(found)) - {"properties"}):
-            if expected.get(key) != found.get(key):
+            if _text(expected.get(key)) != _text(found.get(key)):
                 yield name, key
         for attribute in sorted(set(expected["properties"]) | set(found["properties"])):
-            if expected["properties"].get(attribute) != found["properties"].get(attribute):
+            if _text(expected["properties"].get(attribute)) != _text(found["properties"].get(attribute)):
                 yield name, attribute
 
 
