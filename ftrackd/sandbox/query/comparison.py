@@ -105,7 +105,12 @@ class Operand:
         if len(others) < len(values):
             conditions.append(self.column.is_(None))
         found = any_of(conditions)
-        return sa.not_(found) if is_negated else found
+        if not is_negated:
+            return found
+        if self._variable is None:
+            return sa.not_(found)
+        # A text has no number to compare, which must not make the whole comparison null.
+        return sa.and_(self.column.is_not(None), complement_of(found)) if values else sa.not_(found)
 
     def is_in_query(self, query: sa.Select[Any], value_type: ValueType, *, is_negated: bool) -> Condition:
         """Return ``operand in (query)``; the query answers with values of *value_type* and without nulls."""

@@ -122,11 +122,10 @@ class PostgresqlDialect(Dialect):
     def is_selected(
         self, column: sa.ColumnElement[Any], statement: sa.Select[Any], *, is_key: bool
     ) -> sa.ColumnElement[bool]:
-        if not is_folded(column):
+        if is_key or not is_folded(column):
             return column.in_(statement)
         (selected,) = statement.selected_columns
-        folded = statement.with_only_columns(sa.func.lower(selected, type_=sa.Text()))
-        return (column if is_key else self.folded(column)).in_(folded)
+        return self.folded(column).in_(statement.with_only_columns(sa.func.lower(selected, type_=sa.Text())))
 
     def size(self, compare: Compare, column: sa.ColumnElement[Any], value: Any) -> sa.ColumnElement[bool]:
         if is_folded(column):

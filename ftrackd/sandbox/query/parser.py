@@ -57,9 +57,7 @@ _DIRECTIONS: Final = {"ascending": False, "asc": False, "descending": True, "des
 _TAIL_WORDS: Final = ("order", "group", "limit", "offset")
 _INTEGER: Final = re.compile(r"[0-9]{1,18}")
 # No list has two words side by side, so these openings of a query are no possible value of one.
-_QUERY_AHEAD: Final = re.compile(
-    r"\s*+(?:select\s++[^\s,()]|[^\W\d]\w*+\s++(?:where|order|group|limit|offset)\b)"
-)
+_QUERY_AHEAD: Final = re.compile(r"\s*+(?:select\s++[^\s,()]|\w++\s++(?:where|order|group|limit|offset)\b)")
 _OPERATORS_EXPECTED: Final = (
     "an operator (is, is_not, =, !=, <, >, <=, >=, like, not_like, in, not_in, any, has)"
 )
@@ -133,7 +131,7 @@ class _Parser:
                 self._scanner.fail_expecting("',' or 'from' after a projection")
         self._scanner.skip_space()
         position = self._scanner.position
-        entity_type = self._scanner.read_name()
+        entity_type = self._scanner.read_type_name()
         if entity_type is None:
             self._scanner.fail_expecting("the name of an entity type")
         criteria = self._parse_criteria() if self._scanner.read_word("where") else None
@@ -207,7 +205,7 @@ class _Parser:
             self._scanner.fail_expecting(expected)
         if not self._scanner.read_character("["):
             return Step(name)
-        entity_type = self._scanner.read_name()
+        entity_type = self._scanner.read_type_name()
         if entity_type is None:
             self._scanner.fail_expecting("the entity type to cast to")
         self._expect_character("]")

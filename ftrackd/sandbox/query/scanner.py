@@ -15,6 +15,8 @@ from ftrackd.sandbox.query.tree import Operator, Value
 
 _SPACE: Final = re.compile(r"\s*+")
 _NAME: Final = re.compile(r"[^\W\d]\w*+")
+#: Entity types are called as studios call their object types: ``2DElement``.
+_TYPE_NAME: Final = re.compile(r"\w++")
 _SYMBOLS: Final = re.compile(r"[=!<>]++")
 _STRING: Final = re.compile(r"\"((?:[^\"\\]++|\\[\"']?)*+)\"|'((?:[^'\\]++|\\[\"']?)*+)'")
 _BARE: Final = re.compile(r"[^\s,()\"']++")
@@ -93,6 +95,15 @@ class Scanner:
         if name is not None:
             self.position += len(name)
         return name
+
+    def read_type_name(self) -> str | None:
+        """Move past the name of an entity type, which may begin with a digit, and return it."""
+        self.skip_space()
+        match = _TYPE_NAME.match(self.text, self.position)
+        if match is None:
+            return None
+        self.position = match.end()
+        return match.group()
 
     def read_word(self, word: str) -> bool:
         """Move past *word* when exactly that name comes next."""

@@ -6,7 +6,7 @@ compiler needs nothing else: see :mod:`ftrackd.sandbox.schema.model`.
 
 from __future__ import annotations
 
-from ftrackd.sandbox.schema.build import ObjectType, build_schema
+from ftrackd.sandbox.schema.build import ObjectType, build_schema, object_type_name
 from ftrackd.sandbox.schema.model import (
     NO_DEFAULT,
     Attribute,
@@ -43,5 +43,6 @@ __all__ = [
     "VariableColumns",
     "build_schema",
     "metadata",
+    "object_type_name",
     "table",
 ]

@@ -57,8 +57,8 @@ class ObjectType:
 
     @property
     def type_name(self) -> str:
-        """Name of the entity type: the name without what cannot stand in one."""
-        return "".join(character for character in self.name if character.isalnum() or character == "_")
+        """Name of the entity type."""
+        return object_type_name(self.name)
 
     def immutable_attributes(self) -> frozenset[str]:
         """What the flags make immutable, in addition to the rest of TypedContext."""
@@ -73,6 +73,11 @@ class ObjectType:
         if self.id != TASK_ID:
             names.add("split_parts")
         return frozenset(names)
+
+
+def object_type_name(name: str) -> str:
+    """The entity type that an object type called *name* gives: the name without what cannot stand in one."""
+    return "".join(character for character in name if character.isalnum() or character == "_")
 
 
 def build_schema(object_types: Iterable[ObjectType]) -> Schema:

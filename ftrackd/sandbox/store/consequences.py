@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ftrackd.sandbox.errors import ValidationError
-from ftrackd.sandbox.schema import EntityType, table
+from ftrackd.sandbox.errors import DuplicateEntryError, ValidationError
+from ftrackd.sandbox.schema import EntityType, object_type_name, table
 from ftrackd.sandbox.store import custom_values
 from ftrackd.sandbox.store.defaults import note_project
 from ftrackd.sandbox.store.rows import POLYMORPHIC, Row
@@ -27,6 +27,8 @@ def before_create(transaction: Transaction, kind: EntityType, values: Values) ->
         custom_values.settle_default(transaction, kind, values)
     if kind.root in ("CustomAttributeLink", "CustomAttributeLinkFrom"):
         custom_values.settle_link(transaction, values)
+    if kind.name == "ObjectType":
+        _refuse_type_name(transaction, values.get("name"), None)
 
 
 def before_update(transaction: Transaction, kind: EntityType, row: Row, changed: Values) -> None:
@@ -49,6 +51,8 @@ def before_update(transaction: Transaction, kind: EntityType, row: Row, changed:
         merged = {**row, **changed}
         custom_values.settle_default(transaction, kind, merged)
         changed.update({name: merged[name] for name in ("default", "default_text", "default_number")})
+    if kind.name == "ObjectType" and "name" in changed:
+        _refuse_type_name(transaction, changed["name"], row["name"])
     if kind.name == "Job" and changed.get("status") in ("done", "failed") and not row["finished_at"]:
         changed.setdefault("finished_at", transaction.now)
 
@@ -90,6 +94,17 @@ def resolve_parent_type(transaction: Transaction, kind: EntityType, values: Valu
     if found is None:
         raise transaction.missing_reference(kind.name, "parent_id", parent_id)
     values["parent_type"] = found[0].name
+
+
+def _refuse_type_name(transaction: Transaction, name: str | None, old_name: str | None) -> None:
+    """Raise :class:`RequestError` when an object type called *name* would give no entity type of its own."""
+    type_name = object_type_name(name or "")
+    if not type_name:
+        raise ValidationError(f"ObjectType.name cannot be {name!r}: a letter or digit is needed.")
+    if type_name in transaction.schema and type_name != object_type_name(old_name or ""):
+        raise DuplicateEntryError(
+            f"ObjectType.name cannot be {name!r}: there is an entity type {type_name} already."
+        )
 
 
 def _add_lineage(transaction: Transaction, kind: EntityType, row: Row) -> None:

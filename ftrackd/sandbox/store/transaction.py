@@ -27,9 +27,9 @@ from ftrackd.sandbox.store.violations import translate
 from ftrackd.sandbox.store.workflow import Workflow, read_workflow
 
 Key = list[Any]
-#: Types whose rows decide what new entities get.
 #: PostgreSQL's code for, among others, a text beyond what its indexes take.
 _PROGRAM_LIMIT_EXCEEDED = "54000"
+#: Types whose rows decide what new entities get.
 _WORKFLOW_ROOTS = frozenset(
     [
         "ProjectSchema", "ProjectSchemaOverride", "Schema", "SchemaStatus", "SchemaType", "Status", "Type",
@@ -360,7 +360,11 @@ class Transaction:
 
     def _check_immutable(self, kind: EntityType, changed: Mapping[str, Any]) -> None:
         for attribute in kind.attributes.values():
-            if isinstance(attribute, Scalar) and attribute.is_immutable and attribute.column in changed:
+            if (
+                isinstance(attribute, Scalar)
+                and attribute.column in changed
+                and (attribute.is_immutable or attribute.column in kind.type_columns)
+            ):
                 raise ValidationError(f"{kind.name}.{attribute.name} cannot be changed once it is set.")
 
     def _execute(

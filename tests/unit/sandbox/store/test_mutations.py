@@ -224,6 +224,14 @@ def test_when_an_immutable_attribute_is_changed_then_it_is_refused(world):
     job = world.create("Job")
     with pytest.raises(ValidationError, match=r"Job\.type"):
         world.update("Job", job, type="other")
+    component = world.create("FileComponent", name="main")
+    for entity_type, entity_id, changes in (
+        ("Task", world.task, {"context_type": "show"}),
+        ("Component", component, {"system_type": "sequence"}),
+    ):
+        with pytest.raises(ValidationError, match="cannot be changed"):
+            world.update(entity_type, entity_id, **changes)
+    world.update("Task", world.task, context_type="task")
     world.update("Job", job, type="api_job", status="done")
     assert world.row("Job", job)["finished_at"] is not None
 
@@ -332,6 +340,20 @@ def test_when_an_object_type_is_created_then_its_entities_can_be_made_at_once(wo
     assert kind.attributes["type_id"].is_immutable
     assert world.row("LevelPiece", *created)["name"] == "bridge"
     assert world.changes == [] and transaction.changes[1].entity_type == "LevelPiece"
+
+
+@pytest.mark.parametrize("name", ["User", "Asset-Build", "", "?"])
+def test_when_an_object_type_makes_no_new_entity_type_then_it_is_refused(world, name):
+    refused = (ValidationError, DuplicateEntryError)
+    with pytest.raises(refused, match=r"ObjectType\.name cannot be"):
+        world.create("ObjectType", name=name)
+    other = world.create("ObjectType", name="2D Element")
+    with pytest.raises(refused, match=r"ObjectType\.name cannot be"):
+        world.update("ObjectType", other, name=name)
+    world.update("ObjectType", other, name="2D-Element", icon="art")
+    with world.store.reader() as connection:
+        for query in ("2DElement where name is x", "Context where parent[2DElement].name is x"):
+            assert execute(connection, world.store.schema, query).rows == []
 
 
 def test_when_a_transaction_with_an_object_type_fails_then_the_schema_stays(world):
