@@ -24,6 +24,7 @@ from ftrackd.sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
     from ftrackd.sandbox.files.store import FileStore
+    from ftrackd.sandbox.store import Store
 
 DEFAULT_PORT: Final = 8228
 DEFAULT_USER: Final = "demo"
@@ -233,7 +234,7 @@ def run(
         keys_of[store.ensure_user(username).user_id] += given
     services = Services(
         store=store,
-        files=_open_files(options, stack),
+        files=_open_files(options.files, store, stack),
         hub=hub,
         authenticator=Authenticator(store, keys_of),
         signer=Signer(lifetime_s=options.link_lifetime),
@@ -268,28 +269,23 @@ def _decode_fault(description: str) -> dict[str, Any]:
     return value
 
 
-def _open_files(options: argparse.Namespace, stack: ExitStack) -> FileStore:
-    """Return the store of uploaded bytes; raise :class:`SandboxError` when its folder cannot be used."""
+def _open_files(folder: Path | None, store: Store, stack: ExitStack) -> FileStore:
+    """Return the store of uploaded bytes: in *folder*, beside the file of *store*, or gone with *stack*.
+
+    Raise :class:`SandboxError` when the folder cannot be used.
+    """
     from ftrackd.sandbox.files.store import FileStore
 
-    folder = _files_folder(options, stack)
+    if folder is None and store.file is not None:
+        folder = store.file.with_name(store.file.name + ".files")
+    elif folder is None:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ftrackd-sandbox-")))
     try:
         return FileStore(folder, _demo_file)
     except OSError as error:
         raise SandboxError(
             f"Uploaded bytes cannot be kept in {folder}: {error}. Choose another folder with --files."
         ) from error
-
-
-def _files_folder(options: argparse.Namespace, stack: ExitStack) -> Path:
-    """Return the folder for uploaded bytes."""
-    if options.files is not None:
-        folder: Path = options.files
-        return folder
-    prefix = "sqlite:///"
-    if options.database.startswith(prefix) and options.database[len(prefix) :] not in ("", ":memory:"):
-        return Path(options.database[len(prefix) :] + ".files")
-    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ftrackd-sandbox-")))
 
 
 def _announce(options: argparse.Namespace, keys: dict[str, list[str]], listener: socket.socket) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
@@ -85,6 +86,9 @@ class FileEndpoints:
 
     async def _remove(self, request: Request) -> Response:
         await self._authenticate(request)
+        if request.method == "HEAD":
+            # It comes with GET, and whoever only looks must not remove anything.
+            raise HTTPException(405)
         component_id = _component_id(request)
         if not await self._services.run(self._services.files.remove, component_id):
             raise _missing(component_id)

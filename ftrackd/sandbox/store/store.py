@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, Self
 
 import sqlalchemy as sa
@@ -66,6 +67,14 @@ class Store:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    @property
+    def file(self) -> Path | None:
+        """The file that rows are kept in; None in memory and on a server."""
+        url = self._engine.url
+        if url.database is None or self._single is not None or url.get_backend_name() != "sqlite":
+            return None
+        return Path(url.database)
 
     @property
     def schema(self) -> Schema:

@@ -201,6 +201,8 @@ def test_when_a_range_is_asked_for_then_only_that(server, component, asked, stat
 def test_when_removed_then_gone(server, component):
     upload(server, component, b"abc")
     path = f"/component/remove?id={component}&username={server.api_user}&apiKey={server.api_key}"
+    assert request(server, path, method="HEAD")[0] == 405
+    assert download(server, component)[0] == 200
     assert request(server, path)[0] == 200
     status, _, body = download(server, component)
     assert status == 404

@@ -14,7 +14,7 @@ import websocket
 
 from ftrackd.testing.sandbox import SandboxProcess, SandboxProcessError
 
-from .conftest import RawHub, create, new_id, query, request, wait_for
+from .conftest import RawHub, create, credentials, new_id, query, request, wait_for
 
 
 def run(*options, **variables):
@@ -109,8 +109,14 @@ def test_when_database_is_a_file_then_rows_keys_and_bytes_survive_sigkill(tmp_pa
         user = process.call(create("User", {"username": "keeper"}))[0]["data"]["id"]
         reset = {"action": "reset_remote", "reset_type": "api_key", "entity_type": "User", "entity_key": user}
         key = process.call(reset)[0]["data"]["api_key"]
+        component = process.call(create("FileComponent", {"name": "a", "file_type": ".txt"}))[0]["data"]["id"]
+        asked = {"action": "get_upload_metadata", "component_id": component, "file_name": "a.txt"}
+        (metadata,) = process.call({**asked, "file_size": 3})
+        assert request(process, metadata["url"], method="PUT", body=b"abc")[0] == 200
         process.restart(kill=True)
         assert process.url == address
+        downloaded = request(process, f"/component/get?id={component}", headers=credentials(process))
+        assert downloaded[2] == b"abc"
         assert process.call(query(f'Type where name is "{name}"'))[0]["data"]
         process.api_user, process.api_key = "keeper", key
         assert process.call({"action": "query_server_information"})

@@ -200,3 +200,15 @@ def test_when_the_disk_is_full_then_the_error_says_so_and_nothing_is_kept(tmp_pa
             for number in range(1000):
                 transaction.create("Folder", {"name": "x" * 500 + str(number), "parent_id": PROJECT})
         assert _count(store, "context") == before
+
+
+@pytest.mark.parametrize("address", ["sqlite:///{}", "sqlite+pysqlite:///{}", "sqlite:///{}?timeout=5"])
+def test_when_rows_are_in_a_file_then_it_is_known(tmp_path, address):
+    with Store.open(address.format(tmp_path / "a.db")) as store:
+        assert store.file == tmp_path / "a.db"
+
+
+@pytest.mark.parametrize("address", ["sqlite://", "sqlite:///:memory:"])
+def test_when_rows_are_in_memory_then_there_is_no_file(address):
+    with Store.open(address) as store:
+        assert store.file is None
