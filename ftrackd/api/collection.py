@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, overload
 
 from ftrackd.api import exception
+from ftrackd.api._members import Members
 
 if TYPE_CHECKING:
     from ftrackd.api.attribute import Attribute
@@ -47,22 +48,34 @@ class Collection(collections.abc.MutableSequence[Any]):
         #: Made only to be read so far: it holds what the server sent, and may be replaced by what it sends
         #: next.
         self.is_copy = False
+        #: Counts the changes.
+        self.version = 0
         self._is_bound = True
-        self._data: list[Any] = []
+        self._members = Members([])
+        #: Of which state of the members this is the collection; None: of the present one.
+        self._state: int | None = None
         self._known: set[Identity] | None = set()
         for item in data if data is not None else ():
             self._refuse_duplicate(item)
-            self._data.append(item)
+            self._members.now.append(item)
             self._identities.add(_identity(item))
 
     @classmethod
     def from_server(cls, entity: Any, attribute: Attribute, mutable: bool, members: list[Any]) -> Collection:
         """Return a collection of `members` that the server sent, which are known to be distinct."""
         collection = cls(entity, attribute, mutable)
-        collection._data = list(members)
+        collection._members = Members(list(members))
         collection._known = None
         collection.is_copy = True
         return collection
+
+    @property
+    def _data(self) -> list[Any]:
+        """The members, not to be changed."""
+        if self._state is not None:
+            self._members = Members(self._members.at(self._state))
+            self._state = None
+        return self._members.now
 
     @property
     def _identities(self) -> set[Identity]:
@@ -74,7 +87,9 @@ class Collection(collections.abc.MutableSequence[Any]):
     def __copy__(self) -> Collection:
         duplicate = object.__new__(type(self))
         duplicate.__dict__.update(self.__dict__)
-        duplicate._data = list(self._data)
+        if self._state is None:
+            # The members stay common until one of the two is read after the other was changed.
+            duplicate._state = self._members.state
         duplicate._known = None
         # What happens to a copy is nobody's change of the entity.
         duplicate._is_bound = False
@@ -84,11 +99,15 @@ class Collection(collections.abc.MutableSequence[Any]):
         if _identity(item) in self._identities:
             raise exception.DuplicateItemInCollectionError(item, self)
 
-    def _change(self, data: list[Any], known: set[Identity] | None) -> None:
-        """Make `data` the members and record the change."""
+    def _change(self, start: int, stop: int, items: list[Any], known: set[Identity] | None) -> None:
+        """Put `items` in the place of the members from `start` up to `stop`, and record the change."""
+        present = self._data
+        if self._members.has_long_history:
+            self._members = Members(list(present))
         before = copy.copy(self)
-        self._data = data
+        self._members.splice(start, stop, items)
         self._known = known
+        self.version += 1
         self.is_copy = False
         if self._is_bound:
             self.attribute.collection_changed(self.entity, self, before)
@@ -101,9 +120,10 @@ class Collection(collections.abc.MutableSequence[Any]):
         """Put `item` before position `index`."""
         self._refuse_immutable()
         self._refuse_duplicate(item)
-        changed = list(self._data)
-        changed.insert(index, item)
-        self._change(changed, self._identities | {_identity(item)})
+        start, _, _ = slice(index, None).indices(len(self._data))
+        known = self._identities
+        known.add(_identity(item))
+        self._change(start, start, [item], known)
 
     def __contains__(self, item: object) -> bool:
         try:
@@ -128,13 +148,29 @@ class Collection(collections.abc.MutableSequence[Any]):
             if identity in identities:
                 raise exception.DuplicateItemInCollectionError(member, self)
             identities.add(identity)
-        self._change(changed, identities)
+        self._change(0, len(self._data), changed, identities)
 
     def __delitem__(self, index: int | slice) -> None:
         self._refuse_immutable()
-        changed = list(self._data)
-        del changed[index]
-        self._change(changed, None)
+        if isinstance(index, slice):
+            changed = list(self._data)
+            del changed[index]
+            self._change(0, len(self._data), changed, None)
+            return
+        position = range(len(self._data))[index]
+        known = self._known
+        if known is not None:
+            known.discard(_identity(self._data[position]))
+        self._change(position, position + 1, [], known)
+
+    def index(self, value: Any, start: int = 0, stop: int | None = None) -> int:
+        """Return the position of `value`; ValueError when it is no member."""
+        if start == 0 and stop is None:
+            # Entities are compared in Python; most who ask hold the member itself.
+            for position, member in enumerate(self._data):
+                if member is value:
+                    return position
+        return super().index(value, start, len(self._data) if stop is None else stop)
 
     def __len__(self) -> int:
         return len(self._data)
@@ -210,13 +246,55 @@ class KeyValueMappedCollectionProxy(MappedCollectionProxy):
         self.creator = creator
         self.key_attribute = key_attribute
         self.value_attribute = value_attribute
+        self._by_key: dict[str, Any] | None = None
+        self._indexed_version = 0
         super().__init__(collection)
 
+    def __copy__(self) -> KeyValueMappedCollectionProxy:
+        duplicate = super().__copy__()
+        assert isinstance(duplicate, KeyValueMappedCollectionProxy)
+        duplicate._by_key = None
+        return duplicate
+
+    def _index(self) -> dict[str, Any]:
+        """Return the members by their keys, the first of those with one key."""
+        if self._by_key is None or self._indexed_version != self.collection.version:
+            self._indexed_version = self.collection.version
+            self._by_key = {}
+            for entity in self.collection:
+                self._by_key.setdefault(entity[self.key_attribute], entity)
+        return self._by_key
+
+    def _follow(self, version: int, key: str, entity: Any) -> None:
+        """Keep the index over the one change since `version`: `key` got a member, or with None lost it."""
+        if self._by_key is None or self._indexed_version != version:
+            return
+        if self.collection.version != version + 1:
+            return
+        if entity is not None:
+            self._by_key[key] = entity
+        elif len(self._by_key) == len(self.collection) + 1:
+            del self._by_key[key]
+        else:
+            # Several members with one key: another may take the place of the one that is gone.
+            return
+        self._indexed_version += 1
+
     def _entity(self, key: str) -> Any:
-        for entity in self.collection:
-            if entity[self.key_attribute] == key:
-                return entity
-        raise KeyError(key)
+        """Return the member with `key`; KeyError when there is none."""
+        entity = self._index().get(key)
+        if entity is not None and entity[self.key_attribute] == key:
+            return entity
+        if self._has_lasting_keys():
+            raise KeyError(key)
+        # What has no key, or had another one when it was looked at, may have this one by now.
+        self._by_key = None
+        return self._index()[key]
+
+    def _has_lasting_keys(self) -> bool:
+        """Whether the members' keys can never change."""
+        attributes = [member.attributes.get(self.key_attribute) for member in self.collection._data[:1]]
+        return not any(attribute is None or attribute.mutable for attribute in attributes)
 
     def __getitem__(self, key: str) -> Any:
         return self._entity(key)[self.value_attribute]
@@ -226,15 +304,19 @@ class KeyValueMappedCollectionProxy(MappedCollectionProxy):
             entity = self._entity(key)
         except KeyError:
             data = {self.key_attribute: key, self.value_attribute: value}
+            version = self.collection.version
             entity = self.creator(self, data)
             if entity not in self.collection:
                 self.collection.append(entity)
+            self._follow(version, key, entity)
         else:
             entity[self.value_attribute] = value
 
     def __delitem__(self, key: str) -> None:
         entity = self._entity(key)
+        version = self.collection.version
         self.collection.remove(entity)
+        self._follow(version, key, None)
         entity.session.delete(entity)
 
     def __iter__(self) -> Iterator[str]:

@@ -1,10 +1,12 @@
 import copy
+import itertools
 from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from ftrackd.api import attribute, exception, operation
 from ftrackd.api.collection import Collection
@@ -98,6 +100,64 @@ def test_when_a_collection_is_copied_then_the_copy_is_independent() -> None:
     assert _ids(original) == [1]
     assert _ids(duplicate) == [1, 2]
     assert Member(id=2) not in original
+
+
+class CollectionsThroughTime(RuleBasedStateMachine):
+    """Changes a collection and copies taken of it at any time; each must be what a list of its own is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pairs: list[tuple[Collection, list[int]]] = [(_collection(1, 2, 3), [1, 2, 3])]
+        self.numbers = itertools.count(4)
+
+    def _pick(self, data: st.DataObject) -> tuple[Collection, list[int]]:
+        return data.draw(st.sampled_from(self.pairs))
+
+    @rule(data=st.data())
+    def take_a_copy(self, data: st.DataObject) -> None:
+        collection, ids = self._pick(data)
+        self.pairs.append((copy.copy(collection), list(ids)))
+
+    @rule(data=st.data(), count=st.integers(1, 40))
+    def add(self, data: st.DataObject, count: int) -> None:
+        collection, ids = self._pick(data)
+        for number in itertools.islice(self.numbers, count):
+            index = data.draw(st.integers(-len(ids) - 1, len(ids) + 1)) if count == 1 else len(ids)
+            collection.insert(index, Member(id=number))
+            ids.insert(index, number)
+            assert Member(id=number) in collection
+
+    @rule(data=st.data(), count=st.integers(1, 40))
+    def take_away(self, data: st.DataObject, count: int) -> None:
+        collection, ids = self._pick(data)
+        for number in data.draw(st.permutations(ids))[:count]:
+            member = next(each for each in collection if each["id"] == number)
+            collection.remove(data.draw(st.sampled_from([member, Member(id=number)])))
+            ids.remove(number)
+            assert member not in collection
+
+    @rule(data=st.data())
+    def replace(self, data: st.DataObject) -> None:
+        collection, ids = self._pick(data)
+        chosen = data.draw(st.slices(len(ids)))
+        new = list(itertools.islice(self.numbers, len(ids[chosen])))
+        collection[chosen] = [Member(id=number) for number in new]  # type: ignore[call-overload]
+        ids[chosen] = new
+
+    @invariant()
+    def each_is_what_its_list_is(self) -> None:
+        # Only some are read, so that others stay unread over many changes.
+        collection, ids = self.pairs[next(self.numbers) % len(self.pairs)]
+        assert _ids(collection) == ids
+
+    def teardown(self) -> None:
+        for collection, ids in self.pairs:
+            assert _ids(collection) == ids
+            assert collection == _collection(*ids)
+
+
+CollectionsThroughTime.TestCase.settings = settings(max_examples=20, stateful_step_count=15, deadline=None)
+TestCollectionsThroughTime = CollectionsThroughTime.TestCase
 
 
 def test_when_a_loop_changes_the_collection_then_it_sees_what_was_there() -> None:
@@ -223,6 +283,54 @@ def test_when_a_key_is_set_then_its_entity_is_updated_or_created(task: Any, sess
         ("CreateEntityOperation", "Metadata", "c"),
         ("UpdateEntityOperation", "Task", ""),
     ]
+
+
+def test_when_many_keys_come_and_go_then_they_are_found_without_a_search(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = session.create("Task", {"name": "new"})
+    metadata = task["metadata"]
+    metadata["first"] = "1"
+    reads = MagicMock(side_effect=Collection.__iter__, autospec=True)
+    monkeypatch.setattr(Collection, "__iter__", lambda collection: reads(collection))
+    for number in range(50):
+        metadata[f"key {number}"] = str(number)
+    del metadata["first"]
+    assert [metadata[f"key {number}"] for number in range(50)] == [str(number) for number in range(50)]
+    for number in range(25):
+        del metadata[f"key {number}"]
+    assert "key 7" not in metadata
+    assert metadata["key 30"] == "30"
+    assert reads.call_count == 0
+    monkeypatch.undo()
+    assert list(metadata) == [f"key {number}" for number in range(25, 50)]
+    session.rollback()
+
+
+def test_when_members_change_past_the_mapping_then_it_finds_what_is_there(
+    session: Session, server: CannedServer
+) -> None:
+    def value(key: str, number: int) -> dict[str, Any]:
+        return {
+            "__entity_type__": "ContextCustomAttributeValue",
+            "configuration_id": f"c{number}",
+            "entity_id": "1",
+            "key": key,
+            "value": number,
+        }
+
+    server.answer = lambda request: rows(
+        "Task", {"id": "1", "custom_attributes": [value("a", 1), value("b", 2)]}
+    )
+    task = session.query("select custom_attributes from Task").first()
+    values = task["custom_attributes"]
+    assert values["a"] == 1
+    # The administrator gives an attribute another key, and a query of something else brings the news.
+    server.answer = lambda request: {**rows("Task"), "data": [value("renamed", 1)]}
+    session.query("ContextCustomAttributeValue").first()
+    assert values["renamed"] == 1
+    assert "a" not in values
+    assert dict(values) == {"renamed": 1, "b": 2}
 
 
 def test_when_a_mapping_is_assigned_then_missing_keys_are_deleted(task: Any, session: Session) -> None:
