@@ -5,15 +5,17 @@ It is made in `__new__`, not in `__init__`: hosts of plugins replace `Session.__
 
 from __future__ import annotations
 
+import copy
 import logging
+import os
 import threading
 import weakref
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from ftrackd.api import _open_sessions, exception
 from ftrackd.api import cache as _cache
-from ftrackd.api import exception
 from ftrackd.api._identity_map import IdentityMap
 from ftrackd.api._layout import Layout
 from ftrackd.api._unit_of_work import UnitOfWork, Units
@@ -120,6 +122,8 @@ class SessionState:
         session._auto_connect_event_hub_thread = None
         session._managed_request = None
         session._plugin_paths = []
+        session._process = os.getpid()
+        _open_sessions.add(session)
         return session
 
     def __reduce__(self) -> str:
@@ -148,6 +152,29 @@ class SessionState:
     _auto_connect_event_hub_thread: threading.Thread | None
     _managed_request: Any
     _plugin_paths: list[str]
+    #: The id of the process that made the session, whose event hub it is.
+    _process: int
+
+    def close(self) -> None:
+        """Close the connections."""
+        raise NotImplementedError
+
+    @property
+    def _is_inherited(self) -> bool:
+        """Whether this process was forked from the one that made the session."""
+        return self._process != os.getpid()
+
+    def _part_from_parent(self) -> None:
+        """In a process just forked from the one that made the session: use none of its connections."""
+        # Threads of the parent that held them do not exist here.
+        self._thread_lock = threading.RLock()
+        self._units.default.commit_lock = threading.RLock()
+        if self._managed_request is None:
+            return
+        for prefix, adapter in list(self._managed_request.adapters.items()):
+            # Copies of adapters have the same settings and no connections. Two processes on one connection
+            # would read each other's answers.
+            self._managed_request.mount(prefix, copy.copy(adapter))
 
     # Settings of the current thread.
 

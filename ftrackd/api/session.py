@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
 import getpass
-import logging
 import os
 import re
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ftrackd.api import _answer, _schema_cache, exception, plugin
+from ftrackd.api import _answer, _open_sessions, _schema_cache, exception, plugin
 from ftrackd.api import cache as _cache
 from ftrackd.api._entity_types import EntityTypes
 from ftrackd.api._expression import primary_key_is, select
@@ -48,9 +45,6 @@ _ONE_TOPIC = re.compile(
 )
 _SELECT = re.compile(r"\s*select\b", re.IGNORECASE)
 _FIRST_WORD = re.compile(r"\s*(\w*)")
-
-#: Sessions that are closed when the process ends; each only as long as somebody uses it.
-_open_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
 def __getattr__(name: str) -> Any:
@@ -127,7 +121,6 @@ class Session(ActionMethods, StorageMethods):
         self._server_information = self._fetch_server_information()
         self.check_server_compatibility()
         self._event_hub = self._create_event_hub()
-        _open_sessions.add(self)
         if auto_connect_event_hub:
             self._auto_connect_event_hub_thread = self._event_hub.connect_in_background()
         self._discover_plugins(plugin_arguments=plugin_arguments)
@@ -309,7 +302,7 @@ class Session(ActionMethods, StorageMethods):
 
     def _close_event_hub(self) -> None:
         hub = getattr(self, "_event_hub", None)
-        if hub is not None:
+        if hub is not None and not self._is_inherited:
             try:
                 hub.disconnect()
             except exception.EventHubConnectionError:
@@ -408,16 +401,3 @@ def _schema_cache_folder(schema_cache_path: str | bool | None) -> Path | None:
     if isinstance(schema_cache_path, (str, os.PathLike)):
         return Path(schema_cache_path)
     return _schema_cache.default_folder()
-
-
-def _close_open_sessions() -> None:
-    logger = logging.getLogger("ftrack_api.session.Session")
-    for session in list(_open_sessions):
-        try:
-            session.close()
-        except Exception:
-            # At the end of the process one session must not keep the others open.
-            logger.debug("A session could not be closed at exit", exc_info=True)
-
-
-atexit.register(_close_open_sessions)

@@ -435,6 +435,37 @@ def test_when_the_process_ends_then_its_sessions_are_closed(server: CannedServer
     assert "Session is closing with pending operations not persisted: 1 creation of Task" in result.stderr
 
 
+_FORK = """
+import os, sys
+import urllib3.util.connection
+from ftrackd.api.session import Session
+
+session = Session({url!r}, "key", "jane", plugin_paths=[], schema_cache_path=False)
+session.event_hub.disconnect = lambda *arguments, **options: print("hub closed by", role, flush=True)
+session.create("Task", {{"name": "x"}})
+original = urllib3.util.connection.create_connection
+opened = []
+urllib3.util.connection.create_connection = lambda *a, **k: opened.append(1) or original(*a, **k)
+child = os.fork()
+role = "parent" if child else "child"
+if child:
+    os.waitpid(child, 0)
+session.query("Task").all()
+print(role, "opened", len(opened), flush=True)
+"""
+
+
+def test_when_a_process_is_forked_then_parent_and_child_do_not_share_connections(
+    server: CannedServer,
+) -> None:
+    """On one connection they would read each other's answers; and the child's end is not the parent's."""
+    done = subprocess.run(
+        [sys.executable, "-c", _FORK.format(url=server.url)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["child opened 1", "parent opened 0", "hub closed by parent"]
+    assert done.stderr.count("Session is closing with pending operations") == 1
+
+
 def test_when_nobody_uses_a_session_then_it_is_freed(server: CannedServer) -> None:
     session = _open(server)
     session.create("Task", {"custom_attributes": None})
