@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -37,12 +38,25 @@ _by_order = attrgetter("order")
 
 
 @dataclass(slots=True, eq=False, repr=False)
+class _FieldTable:
+    path: tuple[str, ...]
+    # Changed under the index's lock while others read; each value is replaced as a whole.
+    entries: dict[str, tuple[_Entry, ...]] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class _Bucket:
-    """The entries of one topic: a few that are always asked, the others found by the value of one field."""
+    """The entries of one topic: a few that are always asked, the others found by the value of one field.
+
+    Changed under the index's lock while others read: tuples, and the dictionary of fields, are replaced.
+    """
 
     #: In the order of the calls.
     always: tuple[_Entry, ...] = ()
     fields: dict[str, _FieldTable] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.always or self.fields)
 
     def candidates(self, event: Any) -> Iterable[_Entry]:
         if not self.fields:
@@ -54,14 +68,34 @@ class _Bucket:
                 found.extend(table.entries.get(value, ()))
             elif value is not None:
                 # A number can equal a literal that is written differently (3 and 3.0): ask them all.
-                found.extend(dict.fromkeys(entry for entries in table.entries.values() for entry in entries))
+                every = list(table.entries.values())
+                found.extend(dict.fromkeys(entry for entries in every for entry in entries))
         return found
 
+    def add(self, entry: _Entry) -> None:
+        if entry.field_name is None:
+            self.always = _with(self.always, entry)
+            return
+        table = self.fields.get(entry.field_name)
+        if table is None:
+            table = _FieldTable(tuple(entry.field_name.split(".")))
+            self.fields = {**self.fields, entry.field_name: table}
+        for literal in entry.literals:
+            table.entries[literal] = _with(table.entries.get(literal, ()), entry)
 
-@dataclass(slots=True, eq=False, repr=False)
-class _FieldTable:
-    path: tuple[str, ...]
-    entries: dict[str, tuple[_Entry, ...]] = field(default_factory=dict)
+    def remove(self, entry: _Entry) -> None:
+        if entry.field_name is None:
+            self.always = _without(self.always, entry)
+            return
+        entries = self.fields[entry.field_name].entries
+        for literal in entry.literals:
+            rest = _without(entries[literal], entry)
+            if rest:
+                entries[literal] = rest
+            else:
+                del entries[literal]
+        if not entries:
+            self.fields = {name: table for name, table in self.fields.items() if name != entry.field_name}
 
 
 _EMPTY = _Bucket()
@@ -70,15 +104,15 @@ _EMPTY = _Bucket()
 class SubscriptionIndex:
     """Subscriptions under keys, matched by literal topic first, then by one more literal field.
 
-    Any number of threads may match while another adds or removes: the tables that :meth:`match` reads are
-    replaced, never changed.
+    Any number of threads may match while another adds or removes.
     """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._entries: dict[Hashable, _Entry] = {}
         self._count = 0
-        # Read without the lock; each bucket is replaced as a whole.
+        self._replacements = 0
+        # Read without the lock.
         self._topics: dict[str, _Bucket] = {}
         self._anywhere = _Bucket()
 
@@ -91,7 +125,7 @@ class SubscriptionIndex:
     def add(
         self, key: Hashable, subscription_text: str, metadata: Mapping[str, Any], priority: int = 100
     ) -> None:
-        """Add a subscription under *key*, replacing the one that was there.
+        """Add a subscription under *key*, replacing the one that was there without a gap between them.
 
         *metadata* is what targets of events are matched with; it is kept, not copied.
 
@@ -104,7 +138,6 @@ class SubscriptionIndex:
         # An action's identifier tells most apart; otherwise any field does, chosen the same way every time.
         field_name = max(required, key=lambda name: (name == "data.actionIdentifier", name), default=None)
         with self._lock:
-            self._discard(key)
             self._count += 1
             entry = _Entry(
                 key=key,
@@ -117,16 +150,23 @@ class SubscriptionIndex:
                 field_name=field_name,
                 literals=required[field_name] if field_name is not None else frozenset(),
             )
+            replaced = self._entries.get(key)
             self._entries[key] = entry
-            for topic in entry.topics or ():
-                self._topics[topic] = _with(self._topics.get(topic, _Bucket()), entry)
-            if entry.topics is None:
-                self._anywhere = _with(self._anywhere, entry)
+            for bucket in self._buckets(entry):
+                bucket.add(entry)
+            # Last: an event that comes in between must find one of them (it may find both).
+            if replaced is not None:
+                self._replacements += 1
+                self._take_out(replaced)
 
     def remove(self, key: Hashable) -> bool:
         """Remove the subscription under *key*; return whether there was one."""
         with self._lock:
-            return self._discard(key)
+            entry = self._entries.pop(key, None)
+            if entry is None:
+                return False
+            self._take_out(entry)
+            return True
 
     def match(self, event: Event | Mapping[str, Any]) -> list[tuple[Hashable, int]]:
         """Return key and priority of every subscription that *event* matches, honouring the event's target.
@@ -135,6 +175,15 @@ class SubscriptionIndex:
         that cannot be compared is no match, and an event whose target is no expression matches nothing.
         """
         candidate: Any = event._data if isinstance(event, Event) else event
+        replacements = self._replacements
+        while True:
+            found = self._found(candidate)
+            if replacements == self._replacements:
+                return found
+            # Both the old and the new one may have been missed.
+            replacements = self._replacements
+
+    def _found(self, candidate: Any) -> list[tuple[Hashable, int]]:
         topic = candidate.get("topic")
         bucket = self._topics.get(topic, _EMPTY) if topic.__class__ is str else _EMPTY
         anywhere = self._anywhere
@@ -151,19 +200,17 @@ class SubscriptionIndex:
             found.sort(key=_by_order)
         return [entry.answer for entry in found]
 
-    def _discard(self, key: Hashable) -> bool:
-        entry = self._entries.pop(key, None)
-        if entry is None:
-            return False
+    def _take_out(self, entry: _Entry) -> None:
+        for bucket in self._buckets(entry):
+            bucket.remove(entry)
         for topic in entry.topics or ():
-            bucket = _without(self._topics[topic], entry)
-            if bucket.always or bucket.fields:
-                self._topics[topic] = bucket
-            else:
+            if not self._topics[topic]:
                 del self._topics[topic]
+
+    def _buckets(self, entry: _Entry) -> list[_Bucket]:
         if entry.topics is None:
-            self._anywhere = _without(self._anywhere, entry)
-        return True
+            return [self._anywhere]
+        return [self._topics.setdefault(topic, _Bucket()) for topic in entry.topics]
 
 
 def _matching(candidates: Iterable[_Entry], event: Any) -> list[_Entry]:
@@ -198,30 +245,13 @@ def _addressed(entries: list[_Entry], target: Any) -> list[_Entry]:
     return [entry for entry in entries if test(entry.metadata)]
 
 
-def _with(bucket: _Bucket, entry: _Entry) -> _Bucket:
-    if entry.field_name is None:
-        return _Bucket(tuple(sorted((*bucket.always, entry), key=_by_order)), bucket.fields)
-    table = bucket.fields.get(entry.field_name)
-    entries = dict(table.entries) if table is not None else {}
-    for literal in entry.literals:
-        entries[literal] = (*entries.get(literal, ()), entry)
-    path = tuple(entry.field_name.split("."))
-    return _Bucket(bucket.always, {**bucket.fields, entry.field_name: _FieldTable(path, entries)})
+def _with(entries: tuple[_Entry, ...], entry: _Entry) -> tuple[_Entry, ...]:
+    """Return the ordered `entries` with one more."""
+    at = bisect_left(entries, entry.order, key=_by_order)
+    return (*entries[:at], entry, *entries[at:])
 
 
-def _without(bucket: _Bucket, entry: _Entry) -> _Bucket:
-    if entry.field_name is None:
-        return _Bucket(tuple(other for other in bucket.always if other is not entry), bucket.fields)
-    entries = dict(bucket.fields[entry.field_name].entries)
-    for literal in entry.literals:
-        rest = tuple(other for other in entries[literal] if other is not entry)
-        if rest:
-            entries[literal] = rest
-        else:
-            del entries[literal]
-    fields = dict(bucket.fields)
-    if entries:
-        fields[entry.field_name] = _FieldTable(fields[entry.field_name].path, entries)
-    else:
-        del fields[entry.field_name]
-    return _Bucket(bucket.always, fields)
+def _without(entries: tuple[_Entry, ...], entry: _Entry) -> tuple[_Entry, ...]:
+    """Return the ordered `entries` without one of them."""
+    at = bisect_left(entries, entry.order, key=_by_order)
+    return entries[:at] + entries[at + 1 :]

@@ -1,6 +1,7 @@
 """The index finds exactly what asking every subscription would find."""
 
 import logging
+import threading
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,6 +82,29 @@ def test_when_a_key_is_added_again_then_it_replaces_the_first():
     assert "k" in index
     assert index.remove("k") and not index.remove("k")
     assert index.match(Event("b")) == []
+
+
+def test_when_a_key_is_added_again_while_events_come_then_each_finds_it():
+    index = SubscriptionIndex()
+    texts = ["topic=a", "topic=* and data.x=1", "data.x=1", "topic=a and data.x=1"]
+    index.add("k", texts[0], {})
+    event = {"topic": "a", "data": {"x": "1"}}
+    missed = []
+    is_over = threading.Event()
+
+    def match():
+        while not is_over.is_set():
+            if not index.match(event):
+                missed.append(event)
+
+    matching = threading.Thread(target=match)
+    matching.start()
+    for number in range(4000):
+        index.add("k", texts[number % len(texts)], {})
+    is_over.set()
+    matching.join()
+    assert not missed
+    assert index.match(event) == [("k", 100)]
 
 
 def test_when_a_target_is_no_expression_then_nobody_is_addressed_and_the_log_says_so(caplog):
