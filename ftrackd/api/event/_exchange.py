@@ -17,6 +17,7 @@ from ftrackd.api.event._packets import PacketHandling
 from ftrackd.api.event._pending import ExpiringTable
 from ftrackd.api.event._queues import Outgoing, OutgoingQueueFull
 from ftrackd.api.event.base import Event
+from ftrackd.api.event.expression import server_text
 from ftrackd.api.event.subscriber import Callback, Subscriber
 from ftrackd.api.exception import EventHubConnectionError, EventHubError, NotFoundError
 
@@ -136,7 +137,10 @@ class Exchange(PacketHandling):
     def _subscription_packet(self, subscriber: Subscriber) -> Outgoing | None:
         event = Event(
             _SUBSCRIBE_TOPIC,
-            data={"subscriber": subscriber.metadata, "subscription": str(subscriber.subscription)},
+            data={
+                "subscriber": subscriber.metadata,
+                "subscription": server_text(str(subscriber.subscription)),
+            },
         )
         return self._meta_packet(event, lambda arguments: self._on_subscribed(subscriber, arguments))
 

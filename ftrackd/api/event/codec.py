@@ -79,9 +79,8 @@ def decode_packet(frame: bytes | str) -> Packet:
     """Return the packet in `frame`.
 
     Raises:
-        EventHubPacketError: when `frame` is not ``code``, ``code:id:path`` or ``code:id:path:data``, the code
-        is
-            unknown, or the text is not UTF-8.
+        EventHubPacketError: when `frame` is not ``code``, ``code:id:path`` or ``code:id:path:data``, the
+            code is unknown, or the text is not UTF-8.
     """
     if isinstance(frame, str):
         frame = _utf_8(frame)

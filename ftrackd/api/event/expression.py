@@ -8,8 +8,9 @@
     condition  := FIELD OPERATOR VALUE
 
 A field is made of ``A-Z a-z 0-9 _ .``, the operators are ``= != > >= < <=``, and a value is either quoted
-(``"`` or ``'``, nothing is unescaped) or made of ``A-Z a-z 0-9 - _ , . / * @ +``. Keywords are
-case-insensitive. What a condition means is said in :mod:`ftrackd.api.event._matching`.
+(``"`` or ``'``; inside, a quote is preceded by a backslash or doubled, and nothing is unescaped) or made of
+``A-Z a-z 0-9 - _ , . / * @ +``. Keywords are case-insensitive. What a condition means is said in
+:mod:`ftrackd.api.event._matching`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import typing
 from collections.abc import Iterable
 from functools import lru_cache
 
-from ftrackd.api.event._matching import Test, all_test, any_test, condition_test, not_test
+from ftrackd.api.event._matching import Test, all_test, any_test, condition_test, not_test, number_of
 from ftrackd.api.exception import ParseError
 
 #: How deep parentheses and ``not`` may be nested; deeper text is refused instead of exhausting the stack.
@@ -28,9 +29,13 @@ MAXIMUM_DEPTH = 64
 #: How long an expression may be, in characters.
 MAXIMUM_LENGTH = 65_536
 
+_BARE = r"[A-Za-z0-9\-_,./*@+]+"
+# A quote may stand inside when a backslash is before it, or doubled; a backslash at the end is one.
+_DOUBLE_QUOTED = r"""(?:[^"\\]++|\\[\s\S]|"")*+|[^"]*"""
+_SINGLE_QUOTED = r"""(?:[^'\\]++|\\[\s\S]|'')*+|[^']*"""
 _CONDITION = re.compile(
-    r"""\s*([A-Za-z0-9_.]+)\s*(=|!=|>=|<=|>|<)\s*"""
-    r"""(?:([A-Za-z0-9\-_,./*@+]+)|"([^"]*)"|'([^']*)')\s*"""
+    r"\s*([A-Za-z0-9_.]+)\s*(=|!=|>=|<=|>|<)\s*"
+    rf"""(?:({_BARE})|"({_DOUBLE_QUOTED})"|'({_SINGLE_QUOTED})')\s*"""
 )
 _CONNECTIVE = re.compile(r"(and|or)(?![A-Za-z0-9_$])\s*", re.IGNORECASE)
 _NOT = re.compile(r"\s*not(?![A-Za-z0-9_$])", re.IGNORECASE)
@@ -65,6 +70,16 @@ class Expression:
         """Return what remains to be tested when the literals required of `field` are there, or None."""
         return self.compiled()
 
+    def text(self) -> str:
+        """Return the text that parses to this."""
+        return "topic=*"
+
+    def widened(self, *, positive: bool = True) -> Expression | bool:
+        """Return what is true at least whenever this is, however numbers are compared; a bool if nothing is
+        left to ask. Under a negation, where *positive* is false: what is true at most when this is.
+        """
+        return self
+
     def _compile(self) -> Test:
         return lambda candidate: True
 
@@ -95,6 +110,18 @@ class All(Expression):
         remaining = [test for test in tests if test is not None]
         return all_test(remaining) if remaining else None
 
+    def text(self) -> str:
+        """Return the text that parses to this."""
+        return " and ".join(_nested(expression) for expression in self._expressions) or super().text()
+
+    def widened(self, *, positive: bool = True) -> Expression | bool:
+        """Return this with each of its expressions widened."""
+        widened = [expression.widened(positive=positive) for expression in self._expressions]
+        if False in widened:
+            return False
+        left = [expression for expression in widened if not isinstance(expression, bool)]
+        return left[0] if len(left) == 1 else All(left) if left else True
+
     def _compile(self) -> Test:
         return all_test([expression.compiled() for expression in self._expressions])
 
@@ -122,6 +149,18 @@ class Any(Expression):
             if all(field in other for other in others)
         }
 
+    def text(self) -> str:
+        """Return the text that parses to this."""
+        return " or ".join(_nested(expression) for expression in self._expressions) or "not topic=*"
+
+    def widened(self, *, positive: bool = True) -> Expression | bool:
+        """Return this with each of its expressions widened."""
+        widened = [expression.widened(positive=positive) for expression in self._expressions]
+        if True in widened:
+            return True
+        left = [expression for expression in widened if not isinstance(expression, bool)]
+        return left[0] if len(left) == 1 else Any(left) if left else False
+
     def _compile(self) -> Test:
         return any_test([expression.compiled() for expression in self._expressions])
 
@@ -137,6 +176,15 @@ class Not(Expression):
     def __init__(self, expression: Expression) -> None:
         """Negate *expression*."""
         self._expression = expression
+
+    def text(self) -> str:
+        """Return the text that parses to this."""
+        return f"not {_nested(self._expression)}"
+
+    def widened(self, *, positive: bool = True) -> Expression | bool:
+        """Return the negation of its expression, narrowed."""
+        narrowed = self._expression.widened(positive=not positive)
+        return not narrowed if isinstance(narrowed, bool) else Not(narrowed)
 
     def _compile(self) -> Test:
         return not_test(self._expression.compiled())
@@ -168,6 +216,16 @@ class Condition(Expression):
         """Return None when this is an equality without wildcard on `field`."""
         return None if field in self.required() and self._key == field else self.compiled()
 
+    def text(self) -> str:
+        """Return the text that parses to this."""
+        quote = "" if re.fullmatch(_BARE, self._value) else '"' if _may_be_double_quoted(self._value) else "'"
+        return f"{self._key}{self._operator}{quote}{self._value}{quote}"
+
+    def widened(self, *, positive: bool = True) -> Expression | bool:
+        """Return this, or nothing when it is a comparison that may be one of numbers."""
+        is_text = self._key in _TEXT_FIELDS or self._key.startswith("source.")
+        return self if is_text or number_of(self._value) is None else positive
+
     def _compile(self) -> Test:
         return condition_test(self._key, self._operator, self._value)
 
@@ -178,6 +236,35 @@ class Condition(Expression):
 
 
 _OPERATORS = frozenset(("=", "!=", ">", ">=", "<", "<="))
+
+#: What is text in every event; so is all below ``source``.
+_TEXT_FIELDS = frozenset(("topic", "id", "target"))
+
+
+def _nested(expression: Expression) -> str:
+    text = expression.text()
+    return f"({text})" if isinstance(expression, (All, Any)) else text
+
+
+def _may_be_double_quoted(value: str) -> bool:
+    return re.fullmatch(_DOUBLE_QUOTED, value) is not None
+
+
+def server_text(subscription: str) -> str:
+    """Return the text with which to ask a server for all events that `subscription` matches here.
+
+    A server compares values as text, as the official clients do, or in ways of its own; here numbers are
+    compared as numbers. So conditions that may be about numbers are left out of the question.
+
+    Raises:
+        ParseError: when `subscription` is not an expression.
+    """
+    expression = parse_cached(subscription)
+    widened = expression.widened()
+    if isinstance(widened, bool):
+        return Expression().text() if widened else Any().text()
+    text = widened.text()
+    return subscription if text == expression.text() else text
 
 
 class Parser:

@@ -22,7 +22,9 @@ _TOKEN: Final = re.compile(
     r"""\s*(?:
         (?P<parenthesis>[()])
       | (?P<field>[A-Za-z0-9_.]+)\s*(?P<operator>!=|>=|<=|=|>|<)\s*
-        (?:"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)'|(?P<bare>[A-Za-z0-9\-_,./*@+]+))
+        (?:"(?P<double>(?:[^"\\\n]|\\[^\n]|"")*+|[^"\n]*)"
+          |'(?P<single>(?:[^'\\\n]|\\[^\n]|'')*+|[^'\n]*)'
+          |(?P<bare>[A-Za-z0-9\-_,./*@+]+))
       | (?P<keyword>(?i:and|or|not)\b)
     )""",
     re.VERBOSE,

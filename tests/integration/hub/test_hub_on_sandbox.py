@@ -66,6 +66,18 @@ def _echo(hub):
     return echo, received
 
 
+def test_when_a_subscription_compares_numbers_then_its_events_come_from_the_server(connect):
+    publisher, listener = connect(), connect()
+    received = []
+    listener.subscribe("topic=test.number and data.n>5", lambda event: received.append(event["data"]["n"]))
+    ready, _ = _echo(listener)
+    ready(0)
+    for number in (3, 10, "7", "4", 5.5):
+        publisher.publish(Event("test.number", data={"n": number}))
+    _until(listener, lambda: len(received) >= 3)
+    assert received == [10, "7", 5.5]
+
+
 def test_when_replies_and_targets_are_used_then_the_server_routes_them(connect):
     asker, web, other = connect(), connect(), connect()
     asked = []

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from ftrackd.api.event import expression
 from ftrackd.api.event.base import Event
-from ftrackd.api.event.expression import All, Condition, Expression, Not, Parser
+from ftrackd.api.event.expression import All, Condition, Expression, Not, Parser, server_text
 from ftrackd.api.event.subscriber import Subscriber
 from ftrackd.api.event.subscription import Subscription
 from ftrackd.api.exception import ParseError
+from ftrackd.sandbox.events import expression as server_expression
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,9 @@ from ftrackd.api.exception import ParseError
         ('a="b c:d"', "<Condition a=b c:d>"),
         ("a='b \"c'", '<Condition a=b "c>'),
         (r'a="b\"', r"<Condition a=b\>"),
+        (r'a="b\"c" and d=e', r"<All [<Condition a=b\"c> <Condition d=e>]>"),
+        ("a='b''c'", "<Condition a=b''c>"),
+        ('a="" and b=""', "<All [<Condition a=> <Condition b=>]>"),
         ('a=""', "<Condition a=>"),
         ("not a=b", "<Not <Condition a=b>>"),
         ("not not a=b", "<Not <Not <Condition a=b>>>"),
@@ -292,6 +296,46 @@ def test_when_an_expression_matches_then_what_it_requires_is_there(tree, event):
         return
     for field, literals in parsed.required().items():
         assert any(Condition(field, "=", literal).match(event) for literal in literals)
+
+
+TEXTS = st.text("ab019.", max_size=3)
+WIRE_EVENTS = st.fixed_dictionaries(
+    {"topic": TEXTS, "source": st.fixed_dictionaries({"user": st.fixed_dictionaries({"username": TEXTS})})},
+    optional={"a": JSON, "data": st.one_of(JSON, st.fixed_dictionaries({"n": JSON, "text": JSON}))},
+)
+
+
+@given(_trees(), WIRE_EVENTS)
+def test_when_a_server_is_asked_for_events_then_it_sends_all_that_match_here(tree, event):
+    """The sandbox is the server: it compares all values as text."""
+    text = _text(tree)
+    if Parser().parse(text).match(event):
+        assert server_expression.parse(server_text(text)).matches(event)
+
+
+@given(_trees())
+def test_when_an_expression_is_written_as_text_then_that_parses_to_the_same(tree):
+    parsed = Parser().parse(_text(tree))
+    assert str(Parser().parse(parsed.text())) == str(parsed)
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("topic = a", "topic = a"),
+        ("topic=5 and source.user.username=7", "topic=5 and source.user.username=7"),
+        ("topic=x and data.n>5", "topic=x"),
+        ('topic="a b" and data.n="5"', 'topic="a b"'),
+        ("data.n=3", "topic=*"),
+        ("not data.n=3 or topic=a", "topic=*"),
+        ("topic=x and not (data.n>5 or data.s=a)", "topic=x and not data.s=a"),
+        ("topic=x and (data.n=1 or data.s=b) and data.t=c", "topic=x and data.t=c"),
+        ("topic=x and (data.s=a or not data.t=b) and data.n<=2", "topic=x and (data.s=a or not data.t=b)"),
+        (r"""topic="a\"b" and data.s='c"d' and data.n!=5""", r"""topic="a\"b" and data.s='c"d'"""),
+    ],
+)
+def test_when_numbers_are_compared_then_the_server_is_asked_for_more(text, asked):
+    assert server_text(text) == asked
 
 
 def test_when_not_is_compiled_twice_then_the_same_test_is_kept():
