@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from ftrackd.sandbox.errors import DuplicateEntryError, ValidationError
 from ftrackd.sandbox.schema import EntityType, object_type_name, table
 from ftrackd.sandbox.store import custom_values
-from ftrackd.sandbox.store.defaults import note_project
+from ftrackd.sandbox.store.defaults import LIES_IN, project_above
 from ftrackd.sandbox.store.rows import POLYMORPHIC, Row
 
 if TYPE_CHECKING:
@@ -39,14 +39,11 @@ def before_update(transaction: Transaction, kind: EntityType, row: Row, changed:
         merged = {**row, **changed}
         resolve_parent_type(transaction, kind, merged)
         changed.update({name: merged[name] for name in ("parent_type", "parent_id")})
-        if kind.name == "Note" and merged["parent_id"] is not None:
-            changed["project_id"] = note_project(transaction, merged)
-    if kind.name == "Asset" and changed.get("context_id") is not None:
-        changed["project_id"] = transaction.rows.project_of(changed["context_id"])
     if kind.name == "Note" and changed.get("in_reply_to_id") is not None:
         thread = transaction.rows.by_id("note", changed["in_reply_to_id"])
         if thread is not None:
             changed.update({name: thread[name] for name in ("parent_id", "parent_type", "project_id")})
+    _settle_project(transaction, kind, row, changed)
     if kind.root == "CustomConfigurationBase" and ("default" in changed or "type_id" in changed):
         merged = {**row, **changed}
         custom_values.settle_default(transaction, kind, merged)
@@ -73,11 +70,8 @@ def after_update(transaction: Transaction, kind: EntityType, row: Row, new_row: 
         _add_history(transaction, kind, new_row, row.get("status_id"))
     if kind.root == "Context" and row["parent_id"] != new_row["parent_id"]:
         _move_lineage(transaction, row["id"], new_row)
-    if kind.name == "Asset" and row["project_id"] != new_row["project_id"]:
-        version = table("asset_version")
-        transaction.connection.execute(
-            version.update().where(version.c.asset_id == row["id"]).values(project_id=new_row["project_id"])
-        )
+    if kind.root in ("Asset", "AssetVersion") and row["project_id"] != new_row["project_id"]:
+        _move_versions(transaction.connection, kind, new_row)
     if kind.name == "Note" and new_row.get("in_reply_to_id") not in (None, row.get("in_reply_to_id")):
         _touch_thread(transaction, new_row["in_reply_to_id"])
 
@@ -136,6 +130,30 @@ def _settle_move(transaction: Transaction, kind: EntityType, row: Row, changed: 
     if any(item["entityId"] == row["id"] for item in way):
         raise ValidationError(f"{kind.name} {row['name']!r} cannot be moved below itself.")
     changed["project_id"] = way[-1]["entityId"]
+
+
+def _settle_project(transaction: Transaction, kind: EntityType, row: Row, changed: Values) -> None:
+    """What lies in another entity is in that one's project; raises when a client says otherwise."""
+    column = LIES_IN.get(kind.root)
+    if column is None or not changed.keys() & {column, "project_id"}:
+        return
+    project_id = row["id"] if kind.name == "Project" else project_above(transaction, kind, {**row, **changed})
+    if project_id is None:
+        return
+    if column not in changed and changed["project_id"] != project_id:
+        raise ValidationError(
+            f"{kind.name}.project_id cannot be {changed['project_id']!r}: it follows from {column}."
+        )
+    changed["project_id"] = project_id
+
+
+def _move_versions(connection: sa.Connection, kind: EntityType, new_row: Row) -> None:
+    """Give the versions of an asset, or one version, and the notes about them the project of *new_row*."""
+    version, note = table("asset_version"), table("note")
+    key = version.c.asset_id if kind.root == "Asset" else version.c.id
+    versions = sa.select(version.c.id).where(key == new_row["id"]).scalar_subquery()
+    for source, condition in ((version, key == new_row["id"]), (note, note.c.parent_id.in_(versions))):
+        connection.execute(source.update().where(condition).values(project_id=new_row["project_id"]))
 
 
 def _move_lineage(transaction: Transaction, context_id: str, new_row: Row) -> None:

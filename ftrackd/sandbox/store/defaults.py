@@ -19,8 +19,13 @@ if TYPE_CHECKING:
     from ftrackd.sandbox.store.transaction import Transaction
 
 REVIEW_SESSION_DAYS: Final = 30
-#: Types that belong to the project of what they hang on.
-_BELOW_PROJECTS: Final = frozenset(["Asset", "AssetVersion", "Note"])
+#: Types that belong to the project of what they lie in, and the column that says what that is.
+LIES_IN: Final = {
+    "Context": "parent_id",
+    "Asset": "context_id",
+    "AssetVersion": "asset_id",
+    "Note": "parent_id",
+}
 Values = dict[str, Any]
 
 
@@ -35,6 +40,9 @@ def fill(transaction: Transaction, entity_type: EntityType, values: Values) -> N
     collection first, and then their owner with the collection. Such a reference is owed until the commit.
     Raises :class:`ValidationError` when something else is missing that cannot be supplied.
     """
+    project_id = project_above(transaction, entity_type, values)
+    if project_id is not None:
+        values["project_id"] = project_id
     supply = _SUPPLY.get(entity_type.root)
     if supply is not None:
         supply(transaction, entity_type, values)
@@ -79,22 +87,22 @@ def _fill_common(transaction: Transaction, entity_type: EntityType, values: Valu
     for column in known.moments:
         if values.get(column) is None:
             values[column] = transaction.now
-    if entity_type.root in _BELOW_PROJECTS and values.get("project_id") is None:
-        values["project_id"] = _project_from_above(transaction, entity_type.table_name, values)
 
 
-def _project_from_above(transaction: Transaction, name: str, values: Values) -> str | None:
-    if name == "asset" and values.get("context_id"):
-        return transaction.rows.project_of(values["context_id"])
-    if name == "asset_version" and values.get("asset_id"):
+def project_above(transaction: Transaction, entity_type: EntityType, values: Mapping[str, Any]) -> str | None:
+    """Id of the project that an entity with *values* lies in, None when it lies nowhere or is free to say."""
+    column = LIES_IN.get(entity_type.root)
+    if column is None or values.get(column) is None:
+        return None
+    if entity_type.root == "AssetVersion":
         asset = transaction.rows.by_id("asset", values["asset_id"])
         return asset["project_id"] if asset is not None else None
-    if name == "note" and values.get("parent_id"):
-        return note_project(transaction, values)
-    return None
+    if entity_type.root == "Note":
+        return _note_project(transaction, values)
+    return transaction.rows.project_of(values[column])
 
 
-def note_project(transaction: Transaction, values: Mapping[str, Any]) -> str | None:
+def _note_project(transaction: Transaction, values: Mapping[str, Any]) -> str | None:
     """Id of the project of what a note is about."""
     found = transaction.rows.find(values["parent_id"], values.get("parent_type"))
     if found is None:
@@ -171,10 +179,8 @@ def _asset_version(transaction: Transaction, entity_type: EntityType, values: Va
             sa.select(sa.func.max(version.c.version)).where(version.c.asset_id == asset_id)
         ).scalar()
         values["version"] = (newest or 0) + 1
-    if values.get("project_id") is None:
-        values["project_id"] = _project_from_above(transaction, "asset_version", values)
     if values.get("status_id") is None:
-        values["status_id"] = transaction.workflow(values["project_id"]).first_version_status
+        values["status_id"] = transaction.workflow(values.get("project_id")).first_version_status
 
 
 def _component(transaction: Transaction, entity_type: EntityType, values: Values) -> None:

@@ -318,6 +318,25 @@ def test_when_a_subtree_moves_then_its_lineage_and_project_follow(world):
         world.update("Sequence", sequence, parent_id=world.shot)
 
 
+def test_when_something_lies_in_a_project_then_it_is_in_no_other(world):
+    other = world.create("Project", name="other")
+    asset = world.create("Asset", name="a", context_id=world.task)
+    elsewhere = world.create("Asset", name="b", context_id=other, project_id=world.project)
+    version = world.create("AssetVersion", asset_id=asset, project_id=other)
+    note = world.create("Note", content="x", parent_id=version, parent_type="AssetVersion", project_id=other)
+    places = [("Asset", asset), ("AssetVersion", version), ("Note", note), ("Task", world.task)]
+    for entity_type, entity_id in [*places, ("Project", world.project)]:
+        assert world.row(entity_type, entity_id)["project_id"] == world.project
+        with pytest.raises(ValidationError, match="project_id cannot be"):
+            world.update(entity_type, entity_id, project_id=other)
+        world.update(entity_type, entity_id, project_id=world.project)
+    world.update("AssetVersion", version, asset_id=elsewhere)
+    for entity_type, entity_id in (("Asset", elsewhere), ("AssetVersion", version), ("Note", note)):
+        assert world.row(entity_type, entity_id)["project_id"] == other, entity_type
+    world.update("Asset", elsewhere, context_id=world.task)
+    assert world.row("Note", note)["project_id"] == world.project
+
+
 def test_when_a_status_changes_then_its_history_is_written(world):
     world.update("Task", world.task, status=reference("Status", installation.APPROVED))
     rows = world.rows(
