@@ -5,8 +5,9 @@ A closure never raises on a value that JSON can carry. What a condition means:
 * A dotted key walks nested mappings. A key that is missing makes the condition false, whatever the operator.
 * Text compares with text. A number compares with the value as a number when the value is written as one, and
   is unequal to it otherwise. Booleans, null, lists and mappings are unequal to every value.
-* ``=`` with a value that ends in ``*`` asks whether the rest occurs in the text, or is a member of the list or
-  mapping. That is the official client's reading (its documentation speaks of a prefix, which this includes).
+* ``=`` with a value that ends in ``*`` asks whether the rest occurs in the text, or is a member of the list
+  or mapping. That is the official client's reading; its documentation speaks of a prefix, which this
+  includes.
 """
 
 from __future__ import annotations
