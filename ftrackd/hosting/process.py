@@ -21,6 +21,7 @@ from ftrackd.hosting.group import PluginGroup
 from ftrackd.hosting.link import Frame, FrameDecoder, encode_frame
 from ftrackd.hosting.loop import HostLoop
 from ftrackd.hosting.model import HostedDelivery, PluginSubscription, RunningCallback
+from ftrackd.hosting.stacks import plugin_stacks
 
 ProcessState = Literal["spawning", "starting", "running", "finishing", "ended"]
 _READ_BYTES: Final = 1 << 18
@@ -302,10 +303,10 @@ class HostedProcess:
         return new
 
     def take_stack(self) -> str:
-        """Return the stacks that the process wrote since the last call."""
-        text = self._stack.decode("utf-8", "replace").strip()
+        """Return what the plugin does by the stacks that the process wrote since the last call."""
+        text = self._stack.decode("utf-8", "replace")
         self._stack.clear()
-        return text
+        return plugin_stacks(text)
 
     def has_stack(self, now: float) -> bool:
         """Return whether a stack has arrived, as a whole: on a busy machine it comes in pieces."""
