@@ -16,13 +16,17 @@ from typing import Any
 from ftrackd.api._plugin_discovery import PluginSource, find_plugins
 from ftrackd.api._plugin_loading import isolated_imports, load_module, module_name
 from ftrackd.api._plugin_registry import CallFailure, PluginRegistry, plugin_traceback
+from ftrackd.api.event.hub import EventHub
 
 _logger = logging.getLogger("ftrack_api.plugin.discover")
 
 
 @dataclass(frozen=True)
 class ModuleReport:
-    """What happened to one module: ``stage`` is where it ended, ``error`` and ``traceback`` why."""
+    """What happened to one module: ``stage`` is where it ended, ``error`` and ``traceback`` why.
+
+    ``subscribers`` are the identifiers of what its ``register`` subscribed.
+    """
 
     name: str
     file: str
@@ -30,6 +34,7 @@ class ModuleReport:
     error: str = ""
     traceback: str = ""
     dropped_arguments: str = ""
+    subscribers: tuple[str, ...] = ()
 
     @property
     def is_registered(self) -> bool:
@@ -172,7 +177,9 @@ def _registered(
     if not callable(getattr(module, "register", None)):
         _logger.debug("%s has no register function, so it is a helper", file)
         return ModuleReport(module.__name__, file, "no register")
+    before = _subscribers(positional_arguments)
     outcome = registry.register(module, positional_arguments, keyword_arguments)
+    new = tuple(identifier for identifier in _subscribers(positional_arguments) if identifier not in before)
     if isinstance(outcome, CallFailure):
         _logger.error(
             "Failed to register plugin %s: %s: %s\n%s",
@@ -182,10 +189,18 @@ def _registered(
             outcome.traceback,
         )
         error = f"{type(outcome.error).__name__}: {outcome.error}"
-        return ModuleReport(module.__name__, file, "register failed", error, outcome.traceback)
+        return ModuleReport(
+            module.__name__, file, "register failed", error, outcome.traceback, subscribers=new
+        )
     dropped = outcome.describe()
     if dropped:
         _logger.warning(
             "register of %s does not take these arguments, so they were left out: %s", file, dropped
         )
-    return ModuleReport(module.__name__, file, "registered", dropped_arguments=dropped)
+    return ModuleReport(module.__name__, file, "registered", dropped_arguments=dropped, subscribers=new)
+
+
+def _subscribers(positional_arguments: Sequence[Any]) -> list[str]:
+    """Return who is subscribed to the hub of the session that plugins are registered with."""
+    hub = getattr(positional_arguments[0], "event_hub", None) if positional_arguments else None
+    return [str(one.metadata["id"]) for one in hub._subscribers] if isinstance(hub, EventHub) else []

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from ftrackd.api._plugin_discovery import PluginSource
+from ftrackd.hosting.model import PluginSubscription
+from ftrackd.hosting.stacks import place_of
 
 _PYTHON_2: Final = re.compile(
     r"""^\s*print\s+["'\w]             # print statement
@@ -23,6 +26,7 @@ _PYTHON_2: Final = re.compile(
 )
 _MISSING_MODULE: Final = re.compile(r"No module named '([\w.]+)'")
 _OWN_USER: Final = re.compile(r"""source\.user\.username\s*=\s*["']?([^"'\s)]+)""")
+_WAITING: Final = re.compile(r"/ftrackd/api/event/\w+\.py\", line \d+ in wait\b")
 _LEGACY: Final = frozenset({"ftrack", "ftrack_legacy"})
 # Enough to find a studio's shared folder without walking a whole file server.
 _FOLDERS_SEARCHED: Final = 2000
@@ -81,6 +85,26 @@ def notes_on_subscriptions(subscriptions: Iterable[str]) -> list[str]:
         f"answers only to events of user {user!r}: under a service account nobody else sees it"
         for user in users
     ]
+
+
+def registered_twice(subscriptions: Sequence[PluginSubscription]) -> list[str]:
+    """Return the expressions of callbacks that were registered twice; empty when none were.
+
+    Several actions of one file each subscribe to discover, so only a file is suspected of which every
+    callback is there more than once for the same expression.
+    """
+    counts = Counter((one.file, one.callback, one.expression) for one in subscriptions)
+    once = {file for (file, _, _), count in counts.items() if count == 1}
+    return sorted({expression for (file, _, expression) in counts if file not in once})
+
+
+def explain_stop(reason: str, stack: str) -> str:
+    """Return why a process ended, or had to be ended, while it loaded a plugin, and where that was."""
+    place = place_of(stack)
+    where = f", at {place}" if place else ""
+    if place and _WAITING.search(stack.partition(place)[0]):
+        return f"{reason}{where}: event_hub.wait() is for scripts, register subscribes and returns"
+    return f"{reason}{where}" if "register()" in reason else f"while it was loaded {reason}{where}"
 
 
 def _explain_missing(name: str, source: PluginSource, paths: Sequence[Path]) -> str:

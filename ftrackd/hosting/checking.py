@@ -7,7 +7,7 @@ server; nothing is delivered to them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -27,7 +27,9 @@ from ftrackd.hosting.model import (
 )
 from ftrackd.settings import HostingSettings, PluginSettings
 
-CheckStage = Literal["registered", "helper", "refused", "import failed", "register failed", "not started"]
+CheckStage = Literal[
+    "registered", "no register", "helper", "refused", "import failed", "register failed", "not started"
+]
 
 # Nobody listens there: what needs a server fails at once instead of reaching one.
 _NOWHERE: Final = ServerAccess("http://127.0.0.1:9", "ftrackd-check", SecretStr("none"))
@@ -118,41 +120,43 @@ def _results(source: PluginSource, status: PluginStatus, paths: Sequence[Path]) 
         yield CheckResult(str(source.root), source.name, "not started", notes=(status.reason,))
         return
     if not status.modules:
-        reason = (status.error or status.reason or "it could not be started").splitlines()
-        yield CheckResult(
-            str(source.root),
-            source.name,
-            "not started",
-            problems=(reason[0],),
-            traceback="\n".join(reason[1:]),
-        )
+        text = status.error or status.reason or "it could not be started"
+        reason, _, stack = text.partition("\n")
+        problem = _silence.explain_stop(reason, stack)
+        yield CheckResult(str(source.root), source.name, "not started", problems=(problem,), traceback=stack)
         return
-    subscriptions = tuple(
-        subscription.expression
-        for subscription in status.subscriptions
-        if subscription.expression != _REPLY_EXPRESSION
-    )
-    shown = False
+    rest = [one for one in status.subscriptions if one.expression != _REPLY_EXPRESSION]
+    twice = _silence.registered_twice(rest)
+    attributed = {identifier for module in status.modules for identifier in module["subscribers"]}
     for module in status.modules:
-        result = _module_result(source, module, () if shown else subscriptions, paths)
-        shown = shown or result.stage == "registered"
-        yield result
+        own = [one for one in rest if one.id in module["subscribers"]]
+        if module["stage"] == "registered":
+            # What was subscribed after register, by a callback, is shown with the first file.
+            own += [one for one in rest if one.id not in attributed]
+            attributed.update(one.id for one in own)
+        expressions = tuple(one.expression for one in own)
+        yield _module_result(source, module, expressions, twice, paths)
 
 
 def _module_result(
-    source: PluginSource, module: Mapping[str, Any], subscriptions: tuple[str, ...], paths: Sequence[Path]
+    source: PluginSource,
+    module: Mapping[str, Any],
+    subscriptions: tuple[str, ...],
+    twice: Collection[str],
+    paths: Sequence[Path],
 ) -> CheckResult:
     file = Path(module["file"])
     notes = [f"older version beside it is not loaded: {path}" for path in source.shadowed]
     problems: list[str] = []
     if module["error"]:
         problems.append(_silence.explain(file, module["stage"], module["error"], source, paths))
-    elif not subscriptions and len(source.modules) == 1:
+    elif module["stage"] == "no register":
+        problems.append("its register is defined under a condition that does not hold here")
+    elif module["stage"] == "registered" and not subscriptions:
         problems.append(_silence.explain_no_subscription(file))
     notes += _silence.notes_on_subscriptions(subscriptions)
-    twice = sorted({expression for expression in subscriptions if subscriptions.count(expression) > 1})
-    if twice:
-        problems.append(f"subscribed twice, so probably registered twice: {', '.join(twice)}")
+    if doubled := sorted(set(subscriptions).intersection(twice)):
+        problems.append(f"subscribed twice, so probably registered twice: {', '.join(doubled)}")
     if module["dropped_arguments"]:
         notes.append(f"register does not take these arguments: {module['dropped_arguments']}")
     return CheckResult(

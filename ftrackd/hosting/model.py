@@ -35,11 +35,16 @@ class Bootstrap:
 
 @dataclass(frozen=True)
 class PluginSubscription:
-    """A subscription of a plugin: ``metadata`` (with ``id``) and ``expression`` as it gave them."""
+    """A subscription of a plugin: ``metadata`` (with ``id``) and ``expression`` as it gave them.
+
+    ``callback`` and ``file`` say which function is called, and where it is defined.
+    """
 
     metadata: Mapping[str, Any]
     expression: str
     priority: int = 100
+    callback: str = ""
+    file: str = ""
 
     @property
     def id(self) -> str:

@@ -32,7 +32,10 @@ class Relay:
         """Note a subscription; the listener hears of it once the process is the group's own."""
         plugin = frame.header["plugin"]
         subscription = PluginSubscription(
-            frame.header["metadata"], frame.header["expression"], frame.header["priority"]
+            frame.header["metadata"],
+            frame.header["expression"],
+            frame.header["priority"],
+            *frame.header["callback"],
         )
         process.subscriptions.setdefault(plugin, {})[subscription.id] = subscription
         if process is group.current:

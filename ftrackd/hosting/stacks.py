@@ -28,6 +28,15 @@ def plugin_stacks(text: str) -> str:
     return "\n\n".join("\n".join(block) for block in (head, *reduced) if block)
 
 
+def place_of(stack: str) -> str:
+    """Return file, line and function of the plugin's innermost frame in *stack*, empty without one."""
+    for line in stack.splitlines():
+        frame = _FRAME.match(line)
+        if frame is not None and not _is_library(frame["file"]):
+            return line.strip().removeprefix("File ")
+    return ""
+
+
 def _blocks(text: str) -> list[list[str]]:
     """Split into what stands before the first thread, and one block for each thread."""
     blocks: list[list[str]] = [[]]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import inspect
 import queue
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType
 from typing import Any, Final
 
 from ftrackd.api.event import codec
@@ -225,6 +227,7 @@ class HostedEventHub(EventHub):
                 "metadata": _plain(subscriber.metadata),
                 "expression": str(subscriber.subscription),
                 "priority": subscriber.priority,
+                "callback": _described(subscriber.callback),
             },
         )
 
@@ -236,6 +239,20 @@ def _as_guest(plugin: str, callback: Callable[..., Any]) -> Callable[..., Any]:
             return callback(*args, **kwargs)
 
     return call
+
+
+def _described(callback: Callable[..., Any]) -> tuple[str, str]:
+    """Return which function *callback* calls in the end, with its line, and the file that defines it."""
+    while isinstance(callback, functools.partial):
+        callback = callback.func
+    owner = getattr(callback, "__self__", None)
+    function = inspect.unwrap(callback)
+    name = str(getattr(function, "__qualname__", type(callback).__qualname__))
+    if owner is not None and not isinstance(owner, ModuleType):
+        # The class of the object, not the base class that defines the method.
+        name = f"{type(owner).__qualname__}.{name.rpartition('.')[2]}"
+    code = getattr(function, "__code__", None)
+    return (f"{name}:{code.co_firstlineno}", code.co_filename) if code is not None else (name, "")
 
 
 def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,6 +60,36 @@ PLUGINS = {
             session.event_hub.subscribe("topic=a", print)
             session.event_hub.subscribe("topic=a", print)
     """,
+    "actions.py": """
+        class Action:
+            def __init__(self, session, name):
+                session.event_hub.subscribe("topic=ftrack.action.discover", self.discover)
+                session.event_hub.subscribe(
+                    f"topic=ftrack.action.launch and data.actionIdentifier={name}", self.discover
+                )
+            def discover(self, event): ...
+        def register(session):
+            Action(session, "one")
+            Action(session, "two")
+    """,
+    "hooks-1.0.0/hook/a_speaks.py": """
+        def register(session):
+            session.event_hub.subscribe("topic=a", print)
+            session.event_hub.subscribe(
+                "topic=ftrack.api.session.ready",
+                lambda event: session.event_hub.subscribe("topic=later", print)
+            )
+    """,
+    "hooks-1.0.0/hook/b_silent.py": "def register(session): ...",
+    "conditional.py": """
+        if False:
+            def register(session): ...
+    """,
+    "exiting.py": """
+        import os
+        def register(session):
+            os._exit(4)
+    """,
     "leaving.py": """
         import sys
         sys.exit("no licence")
@@ -75,7 +105,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CheckResult]:
     folder = tmp_path_factory.mktemp("plugins")
     for name, text in PLUGINS.items():
         path = folder / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text))
     copy = folder / "zz_copy"
     copy.mkdir()
@@ -102,6 +132,21 @@ def test_when_it_works_then_subscriptions_and_dropped_arguments_are_shown(
     assert "'colour'" not in result.dropped_arguments
 
 
+def test_when_several_actions_are_in_a_file_then_that_is_no_second_registration(
+    results: dict[str, CheckResult],
+) -> None:
+    assert results["actions.py"].is_ok, results["actions.py"].problems
+    assert len(results["actions.py"].subscriptions) == 4
+
+
+def test_when_a_folder_has_several_files_then_each_has_its_own_subscriptions(
+    results: dict[str, CheckResult],
+) -> None:
+    result = results["hooks-1.0.0/hook/a_speaks.py"]
+    assert result.is_ok
+    assert result.subscriptions == ("topic=a", "topic=ftrack.api.session.ready", "topic=later")
+
+
 @pytest.mark.parametrize(
     ("name", "stage", "words"),
     [
@@ -113,6 +158,9 @@ def test_when_it_works_then_subscriptions_and_dropped_arguments_are_shown(
         ("guarded.py", "registered", ["guard in line 4", "isinstance(session, Session)"]),
         ("twice.py", "registered", ["registered twice", "topic=a"]),
         ("leaving.py", "import failed", ["SystemExit", "no licence"]),
+        ("exiting.py", "not started", ["while it was loaded", "code 4"]),
+        ("conditional.py", "no register", ["under a condition"]),
+        ("hooks-1.0.0/hook/b_silent.py", "registered", ["without subscribing"]),
         ("zz_copy/good.py", "registered", ["registered twice", "same contents"]),
         ("missing", "not started", ["no such file or folder"]),
     ],
