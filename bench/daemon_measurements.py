@@ -79,6 +79,10 @@ def register(session, **kwargs):
 Values = dict[str, dict[str, float]]
 
 
+class MeasurementError(Exception):
+    """Something could not be measured."""
+
+
 ROWS = (
     Row(
         "latency",
@@ -227,7 +231,7 @@ def _until(condition: Callable[[], Any], pause_s: float = 0.01) -> Any:
         if value:
             return value
         time.sleep(pause_s)
-    raise SystemExit(f"{condition} did not come true in {DEADLINE_S:g} s.")
+    raise MeasurementError(f"{condition} did not come true in {DEADLINE_S:g} s.")
 
 
 class Daemon:
@@ -262,7 +266,7 @@ class Daemon:
     def status(self) -> dict[str, Any]:
         """Return its status, empty while it does not answer."""
         if self._process.poll() is not None:
-            raise SystemExit(f"The daemon ended with exit code {self._process.returncode}.")
+            raise MeasurementError(f"The daemon ended with exit code {self._process.returncode}.")
         try:
             answer: dict[str, Any] = self._control.get("/status")
         except ControlError:
@@ -427,6 +431,8 @@ def _stream(pythons: dict[str, str]) -> Values:
             # Caches have their size after the first part.
             if published in (2 * STREAM_EVENTS // 5, STREAM_EVENTS):
                 sizes.append(size())
+            if published % (STREAM_EVENTS // 10) == 0:
+                sys.stderr.write(f"daemon: stream, {published:,} of {STREAM_EVENTS:,} events\n")
         return {"ours": {"stream_begin": sizes[0], "stream_end": sizes[-1]}}
 
 

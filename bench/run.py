@@ -9,6 +9,7 @@ meets both. The table shows the median of the rounds. ``bench/README.md`` says w
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import daemon_measurements
@@ -52,6 +53,16 @@ def install_official_client() -> bool:
     return not subprocess.run(command, env=daemon_measurements.environment(), check=False).returncode
 
 
+def official_version() -> str:
+    """Return the version of the official client that is measured."""
+    command = [
+        PYTHONS["official"],
+        "-c",
+        "from importlib.metadata import version as v; print(v('ftrack-python-api'))",
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def measure_script(client: str, script: str, folder: Path, scale: float) -> dict[str, float]:
     """Run one measuring script with one client."""
     command = [PYTHONS[client], str(HERE / "measure" / f"{script}.py"), client, str(folder), str(scale)]
@@ -64,7 +75,9 @@ def measure_script(client: str, script: str, folder: Path, scale: float) -> dict
         check=False,
     )
     if done.returncode:
-        raise SystemExit(f"{script} with the {client} client failed:\n{done.stderr}")
+        raise daemon_measurements.MeasurementError(
+            f"{script} with the {client} client failed:\n{done.stderr}"
+        )
     values: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return values
 
@@ -89,26 +102,49 @@ def measure_import(client: str) -> dict[str, float]:
     return {"import": shortest(IMPORTS[client]) - shortest("pass")}
 
 
+class Collected:
+    """What was measured so far: for each client a series for each measurement, and what failed."""
+
+    def __init__(self, console: Console) -> None:
+        self.measurements: Measurements = {"official": {}, "ours": {}}
+        self.failures: list[str] = []
+        self._console = console
+        self._begun = time.monotonic()
+
+    @property
+    def minutes(self) -> float:
+        """Minutes since the start."""
+        return (time.monotonic() - self._begun) / 60
+
+    def add(self, what: str, measure: Callable[[], Mapping[str, Mapping[str, float]]]) -> None:
+        """Take what `measure` returns, by client; a failure is noted and does not end the others."""
+        self._console.print(f"{self.minutes:4.1f} min  {what}", style="dim")
+        try:
+            measured = measure()
+        except (daemon_measurements.MeasurementError, subprocess.TimeoutExpired) as error:
+            self.failures.append(f"{what}: {error}")
+            self._console.print(self.failures[-1], style="red")
+            return
+        for client, values in measured.items():
+            for key, value in values.items():
+                self.measurements[client].setdefault(key, []).append(value)
+
+
 def measure_clients(
-    groups: Sequence[str], clients: Sequence[str], rounds: int, scale: float, console: Console
-) -> Measurements:
+    collected: Collected, groups: Sequence[str], clients: Sequence[str], rounds: int, scale: float
+) -> None:
     """Run the scripts of `groups`, the clients in turns."""
-    measurements: Measurements = {"official": {}, "ours": {}}
     with tempfile.TemporaryDirectory(prefix="ftrackd-bench-") as name:
         folder = Path(name)
         prepare_answers(folder)
-        for number in range(1, rounds + 1):
-            for group in groups:
-                for client in clients:
-                    console.print(f"round {number} of {rounds}: {group}, {client}", style="dim")
-                    values = (
-                        measure_import(client)
-                        if group == "import"
-                        else measure_script(client, group, folder, scale)
-                    )
-                    for key, value in values.items():
-                        measurements[client].setdefault(key, []).append(value)
-    return measurements
+        for number, group, client in itertools.product(range(1, rounds + 1), groups, clients):
+
+            def measure(group: str = group, client: str = client) -> Mapping[str, Mapping[str, float]]:
+                if group == "import":
+                    return {client: measure_import(client)}
+                return {client: measure_script(client, group, folder, scale)}
+
+            collected.add(f"round {number} of {rounds}: {group}, {client}", measure)
 
 
 def results_of(rows: Sequence[Row], measurements: Measurements) -> list[dict[str, object]]:
@@ -145,11 +181,12 @@ def results_of(rows: Sequence[Row], measurements: Measurements) -> list[dict[str
     return records
 
 
-def table_of(records: Sequence[dict[str, object]], rounds: int) -> Table:
+def table_of(records: Sequence[dict[str, object]], rounds: int, scale: float) -> Table:
     """Return the records as a table."""
-    table = Table(
-        title=f"median of {rounds} rounds on {os.cpu_count()} cores, Python {platform.python_version()}"
-    )
+    title = f"median of {rounds} rounds on {os.cpu_count()} cores, Python {platform.python_version()}"
+    if scale != 1:
+        title += f"; {scale:g} times as many entities and subscriptions as the rows say"
+    table = Table(title=title)
     table.add_column("what")
     table.add_column("official", justify="right")
     table.add_column("ours", justify="right")
@@ -191,18 +228,15 @@ def main() -> None:
     console = Console(stderr=True)
     if not options.ours_only and not install_official_client():
         raise SystemExit("The official client cannot be installed, and there is nothing to compare with.")
+    collected = Collected(console)
     client_groups = [group for group in ("import", *SCRIPTS) if group in options.only]
-    measurements: Measurements = {"official": {}, "ours": {}}
     if client_groups:
-        measurements = measure_clients(client_groups, clients, options.rounds, options.scale, console)
-    daemon_groups = [group for group in daemon_measurements.GROUPS if group in options.only]
-    for group in daemon_groups:
-        console.print(f"daemon: {group}", style="dim")
-        for client, values in daemon_measurements.measure(group, PYTHONS).items():
-            for key, value in values.items():
-                measurements[client].setdefault(key, []).append(value)
-    records = results_of((*CLIENT_ROWS, *daemon_measurements.ROWS), measurements)
-    Console(width=130).print(table_of(records, options.rounds))
+        measure_clients(collected, client_groups, clients, options.rounds, options.scale)
+    for group in daemon_measurements.GROUPS:
+        if group in options.only:
+            collected.add(f"daemon: {group}", lambda group=group: daemon_measurements.measure(group, PYTHONS))
+    records = results_of((*CLIENT_ROWS, *daemon_measurements.ROWS), collected.measurements)
+    Console(width=130).print(table_of(records, options.rounds, options.scale))
     results = HERE / "results"
     results.mkdir(exist_ok=True)
     path = results / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
@@ -214,13 +248,17 @@ def main() -> None:
                 "python": platform.python_version(),
                 "rounds": options.rounds,
                 "scale": options.scale,
+                "official_client": None if options.ours_only else official_version(),
                 "rows": records,
-                "measurements": measurements,
+                "failures": collected.failures,
+                "measurements": collected.measurements,
             },
             indent=2,
         )
     )
-    console.print(f"Written to {path.relative_to(HERE.parent)}.")
+    console.print(f"Written to {path.relative_to(HERE.parent)} after {collected.minutes:.1f} minutes.")
+    if collected.failures:
+        raise SystemExit(f"{len(collected.failures)} measurements failed.")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,17 @@
 """Starting a Session with the schemas in the cache, the server's time excluded."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import client
+
+
+def _first():
+    command = [sys.executable, str(Path(__file__).with_name("first.py")), *sys.argv[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)["seconds"]
 
 
 def main():
@@ -20,6 +29,7 @@ def main():
     client.report(
         start=client.median_of(start, 5),
         decode=client.median_of(lambda: client.once(lambda: json.loads(text))[0], 5),
+        first=client.median_of(_first, 3),
     )
 
 
