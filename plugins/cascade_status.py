@@ -21,6 +21,14 @@ def wanted_state(states):
     return None
 
 
+def allowed_statuses(parent):
+    """Return the statuses that the project's schema has for the type of parent; folders, say, have none."""
+    try:
+        return parent["project"]["project_schema"].get_statuses(parent.entity_type)
+    except ValueError:
+        return []
+
+
 def cascade(session, parent_id):
     """Set the status of one parent when it should have another."""
     parent = session.get("TypedContext", parent_id)
@@ -30,8 +38,7 @@ def cascade(session, parent_id):
     state = wanted_state([task["status"]["state"]["short"] for task in tasks if task["status"]])
     if state is None or parent["status"]["state"]["short"] == state:
         return
-    allowed = parent["project"]["project_schema"].get_statuses(parent.entity_type)
-    status = next((status for status in allowed if status["state"]["short"] == state), None)
+    status = next((status for status in allowed_statuses(parent) if status["state"]["short"] == state), None)
     if status is None:
         return
     parent["status"] = status

@@ -22,6 +22,10 @@ def parents_of_changed_tasks(event):
             continue
         if change["action"] in ("add", "remove", "move") or "statusid" in (change.get("keys") or []):
             parents.add(change["parentId"])
+        # A task that was moved is missing where it was.
+        old_parent = (change.get("changes") or {}).get("parent_id", {}).get("old")
+        if old_parent:
+            parents.add(old_parent)
     return parents
 
 

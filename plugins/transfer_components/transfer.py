@@ -109,11 +109,11 @@ class Transfer:
         except TransferCancelledError:
             self.session.rollback()
             self.update("failed", "Transfer was ended; launch it again to continue")
-        except Exception:
+        except Exception as error:
             # Whatever it is, it must not end the thread that the next transfers run in.
             logger.exception("Transfer to %s failed", self.target["name"])
             self.session.rollback()
-            self.report_failure()
+            self.report_failure(error)
 
     def pick_sources(self):
         """Return for each component the location to take it from, or None."""
@@ -131,10 +131,15 @@ class Transfer:
     def transfer(self, component, source, number):
         """Transfer one component; a failure is remembered and the others follow."""
         before = self.done
+        expected = component["size"] or 0
 
         def on_progress(done, total):
+            nonlocal expected
             if self.ending.is_set():
                 raise TransferCancelledError
+            # Of a container only the location, which looks at the members, knows how much it is.
+            self.total += total - expected
+            expected = total
             self.done = before + done
             self.update_now_and_then(number)
 
@@ -152,7 +157,7 @@ class Transfer:
                 raise TransferCancelledError from error
             logger.warning("Component %s: %s", component["id"], error)
             self.failures.append(f"{component['name']}: {error}")
-        self.done = before + (component["size"] or 0)
+        self.done = before + expected
 
     def update_now_and_then(self, number):
         """Tell the job how far the transfer is, when it was not told just now."""
@@ -177,10 +182,10 @@ class Transfer:
         self.job["data"] = describe_job(description)
         self.session.commit()
 
-    def report_failure(self):
+    def report_failure(self, error):
         """Tell the job that the transfer failed, if the server can still be told."""
         try:
-            self.update("failed", "Transfer failed unexpectedly; the log of the plugin says why")
+            self.update("failed", f"Transfer failed ({error}); launch it again to continue")
         except ftrack_api.exception.Error:
             logger.exception("Job %s could not be told that its transfer failed", self.job["id"])
 

@@ -128,7 +128,7 @@ class DiskAccessor(Accessor):
         Raises ``AccessorFilesystemPathError`` for one that leads out of the prefix: by ``..``, by being an
         absolute path elsewhere, or through a symbolic link. (A prefix that is itself a link is fine.)
         """
-        if "\0" in resource_identifier:
+        if not _can_be_path(resource_identifier):
             raise AccessorFilesystemPathError(resource_identifier)
         if not self.prefix:
             return os.path.normpath(resource_identifier) if resource_identifier else resource_identifier
@@ -141,6 +141,14 @@ class DiskAccessor(Accessor):
                 details={"prefix": prefix},
             )
         return path
+
+
+def _can_be_path(identifier: str) -> bool:
+    """Return whether the operating system takes *identifier*: no NUL, no lone surrogates."""
+    try:
+        return b"\0" not in os.fsencode(identifier)
+    except UnicodeEncodeError:
+        return False
 
 
 def _is_inside(path: str, folder: str) -> bool:

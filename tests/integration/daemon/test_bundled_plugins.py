@@ -18,6 +18,9 @@ def test_the_progress_of_tasks_is_written_above_them(
     run_plugins: Callable[..., DaemonProcess], sandbox_session: Any, task: Any
 ) -> None:
     daemon = run_plugins(PLUGINS / "task_progress.py")
+    ended_up = sandbox_session.create("Folder", {"name": "elsewhere", "parent": task["project"]})
+    moved = sandbox_session.create("Task", {"name": "moved", "parent": task["parent"], "type": task["type"]})
+    sandbox_session.commit()
     before = sandbox_session.query(
         f'select status.state.short from Task where parent_id is "{task["parent_id"]}"'
     )
@@ -32,18 +35,33 @@ def test_the_progress_of_tasks_is_written_above_them(
         return found is not None and found["value"] == wanted
 
     daemon.wait_for(written, what=f"progress {wanted}")
+    moved["parent"] = ended_up
+    sandbox_session.commit()
+    wanted = f"{done + 1}/{len(before) - 1}"
+    daemon.wait_for(written, what=f"progress {wanted} without the task that was moved away")
 
 
 def test_a_task_that_begins_takes_the_object_above_with_it(
     run_plugins: Callable[..., DaemonProcess], sandbox_session: Any
 ) -> None:
-    """An episode may be in progress by its schema; a shot of the demo production has no such status."""
+    """An episode may be in progress by its schema; a folder has no statuses at all."""
     daemon = run_plugins(PLUGINS / "cascade_status.py")
-    task = sandbox_session.query('Task where parent.status.state.short is "NOT_STARTED"').first()
-    if task is None:
-        task = sandbox_session.query("Task").first()
-    task["status"] = sandbox_session.query('Status where name is "In progress"').one()
+    project = sandbox_session.query("Project").first()
+    task_type = sandbox_session.query("Type").first()
+    tasks = []
+    for entity_type in ("Folder", "Episode"):
+        parent = sandbox_session.create(entity_type, {"name": f"cascade_{entity_type}", "parent": project})
+        tasks.append(sandbox_session.create("Task", {"name": "task", "parent": parent, "type": task_type}))
     sandbox_session.commit()
-    daemon.wait_for(lambda: daemon.control.get("/status")["journal"]["events"] >= 1, what="received")
+    episode_id = tasks[1]["parent_id"]
+    for task in tasks:
+        task["status"] = sandbox_session.query('Status where name is "In progress"').one()
+        sandbox_session.commit()
+
+    def begun() -> bool:
+        sandbox_session.reset()
+        return bool(sandbox_session.get("Episode", episode_id)["status"]["state"]["short"] == "IN_PROGRESS")
+
+    daemon.wait_for(begun, what="the episode in progress")
     daemon.wait_for(lambda: daemon.control.get("/status")["journal"]["open"] == 0, what="handled")
     assert daemon.control.get("/dead") == []

@@ -144,8 +144,13 @@ class TestTransferComponents:
         assert studio.server.get_component_availabilities([sequence, single]) == [100.0, 100.0]
         assert studio.read(studio.server, single) == b"single"
 
-    def test_when_a_transfer_takes_long_then_its_job_moves(self, studio: Studio, monkeypatch) -> None:
+    @pytest.mark.parametrize("contained", [False, True])
+    def test_when_a_transfer_takes_long_then_its_job_moves(
+        self, studio: Studio, monkeypatch, contained: bool
+    ) -> None:
         component = studio.make_component(bytes(30 * 1024 * 1024))
+        if contained:
+            component = studio.make_container(component)
         studio.archive.add_component(component, studio.origin)
         transfer = sys.modules[f"{get_plugin(studio.session).__name__}.transfer"]
         monkeypatch.setattr(transfer, "UPDATE_INTERVAL_S", 0.0)

@@ -47,6 +47,7 @@ class TestPaths:
             "../prefix-of-another/file",
             "../prefixed",
             "a\0b",
+            "lone\ud800surrogate",
         ],
     )
     def test_when_identifier_leads_out_then_it_is_refused(self, accessor, prefix, identifier) -> None:
