@@ -135,14 +135,15 @@ class ConfigureCentralizedStorageScenario:
 
     def _make_location_form(self, configuration: _Configuration) -> list[_Item]:
         locations = self.session.query("select name, label from Location where name not_like 'ftrack.%'")
-        choices = [
+        # The first is what somebody gets who just goes on: never the location of something else.
+        choices = [{"label": "Create new location", "value": _NEW_LOCATION}]
+        choices += [
             {"label": location["label"] or location["name"], "value": location["id"]}
             for location in locations
         ]
-        choices.append({"label": "Create new location", "value": _NEW_LOCATION})
         known = {choice["value"] for choice in choices}
         present = self.existing_centralized_storage_configuration.get("location_id")
-        default = present if present in known else choices[0]["value"]
+        default = present if present in known else _NEW_LOCATION
         return [
             _label("#Select location#\nChoose an existing location or create a new one for your files."),
             {

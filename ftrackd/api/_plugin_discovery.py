@@ -140,7 +140,8 @@ def _own_source(folder: Path) -> PluginSource | None:
         hooks = []
     if hooks:
         # `location/` next to `hook/` is imported by the hooks; loading it as well would register it twice.
-        return _folder_source(folder, hooks[:1])
+        registering = [hook for hook in hooks if any(_registering_modules(hook))]
+        return _folder_source(folder, (registering or hooks)[:1])
     initial = folder / "__init__.py"
     if not initial.is_file():
         return None

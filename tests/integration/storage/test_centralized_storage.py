@@ -138,6 +138,7 @@ def test_when_configured_by_its_forms_then_new_sessions_use_it(
     wizard = Wizard(session)
     assert wizard.form["state"] == "configuring"
     assert "Select location" in wizard.text
+    assert wizard.values["location_id"] == "create_new_location"
     choices = next(item for item in wizard.form["items"] if item["type"] == "enumerator")["data"]
     assert all(not choice["label"].startswith("ftrack.") for choice in choices)
     wizard.go(location_id="create_new_location")

@@ -82,6 +82,13 @@ def test_when_folder_is_laid_out_as_for_connect_then_it_is_one_plugin(tmp_path: 
     assert root / "location" in source.search_paths
 
 
+def test_when_no_hook_registers_then_the_location_is_loaded(tmp_path: Path) -> None:
+    write(tmp_path, "disk-1.0.0/location/custom_location.py")
+    write(tmp_path, "disk-1.0.0/hook/shared.py", text="VALUE = 1\n")
+    (source,) = find_plugins([tmp_path])
+    assert source.modules == (tmp_path / "disk-1.0.0/location/custom_location.py",)
+
+
 def test_when_path_is_the_hook_folder_then_the_plugin_is_the_folder_around_it(tmp_path: Path) -> None:
     write(tmp_path, "thing-1.0.0/hook/listener.py")
     (inner,) = find_plugins([tmp_path / "thing-1.0.0" / "hook"])
