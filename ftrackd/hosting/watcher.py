@@ -42,6 +42,7 @@ NETWORK_FILE_SYSTEMS: Final = frozenset(
 _CODE_SUFFIXES: Final = (".py", ".so", ".pyd")
 _RESCAN_S: Final = 30.0
 _POLL_S: Final = 1.0
+_LINKS_FOLLOWED: Final = 40
 _LONGEST_QUIET_FACTOR: Final = 5.0
 # A file changed this recently may change again within the resolution of its time stamp.
 _RACY_S: Final = 2.0
@@ -82,6 +83,8 @@ class Scanner:
         self._lock = threading.Lock()
         # Files that plugins executed, wherever they are; replaced as a whole by the host.
         self.executed_files: frozenset[str] = frozenset()
+        # Links on the way to plugins, as of the last scan.
+        self.links: frozenset[str] = frozenset()
 
     def scan(self) -> Scan:
         """Return what is there now."""
@@ -101,6 +104,8 @@ class Scanner:
             entry.name: tuple(os.path.realpath(module) for module in entry.source.modules)
             for entry in entries
         }
+        ways = {path for entry in entries for path in (entry.source.root, *entry.source.modules)}
+        self.links = frozenset(link for way in ways for link in links_on_the_way(os.fspath(way)))
         return Scan(entries, tree, modules, asked, taken_at)
 
     def _digest(self, path: str) -> str:
@@ -131,7 +136,7 @@ class Watcher:
         self._last_change: float | None = None
         self._is_stopping = False
         self._observers: list[BaseObserver] = []
-        self._watched: tuple[tuple[str, bool], ...] = ()
+        self._watched: tuple[tuple[tuple[str, bool], ...], frozenset[str]] = ((), frozenset())
         self._thread = threading.Thread(target=self._run, name="ftrackd-watcher", daemon=True)
 
     def start(self) -> None:
@@ -188,13 +193,14 @@ class Watcher:
     def _watch_folders(self) -> None:
         """Watch the folders that matter now; those on network file systems by polling."""
         executed = self._scanner.executed_files
-        wanted = tuple(sorted(_folders_to_watch(self._settings.plugin_paths, executed)))
-        if wanted == self._watched and all(observer.is_alive() for observer in self._observers):
+        links = self._scanner.links
+        wanted = tuple(sorted(_folders_to_watch(self._settings.plugin_paths, {*executed, *links})))
+        roots = [os.fspath(root) for root in code_roots(self._settings.plugin_paths)]
+        relevant = frozenset((*roots, *map(os.path.realpath, roots), *executed, *links))
+        if (wanted, relevant) == self._watched and all(observer.is_alive() for observer in self._observers):
             return
         self._stop_observers()
-        roots = [os.fspath(root) for root in code_roots(self._settings.plugin_paths)]
-        relevant = {*roots, *map(os.path.realpath, roots), *executed}
-        handler = _Notifier(self.look_again, frozenset(relevant))
+        handler = _Notifier(self.look_again, relevant)
         native, polling = Observer(), PollingObserver(timeout=_POLL_S)
         uses = {id(native): 0, id(polling): 0}
         for folder, is_recursive in wanted:
@@ -207,7 +213,7 @@ class Watcher:
         for observer in (native, polling):
             if uses[id(observer)]:
                 self._start_observer(observer)
-        self._watched = wanted
+        self._watched = (wanted, relevant)
 
     def _start_observer(self, observer: Any) -> None:
         try:
@@ -260,6 +266,27 @@ def is_on_network(folder: str, partitions: Iterable[Any] | None = None) -> bool:
         if inside and len(point) >= len(best):
             best, kind = point, partition.fstype
     return kind.lower() in NETWORK_FILE_SYSTEMS
+
+
+def links_on_the_way(path: str) -> list[str]:
+    """Return the links that the system follows to get to *path*, each with its folder's real path."""
+    found: list[str] = []
+    here, rest = os.sep, [part for part in os.path.abspath(path).split(os.sep) if part]
+    while rest and len(found) < _LINKS_FOLLOWED:
+        part = rest.pop(0)
+        step = os.path.dirname(here) if part == os.pardir else os.path.join(here, part)
+        if not os.path.islink(step):
+            here = step
+            continue
+        found.append(step)
+        try:
+            target = os.readlink(step)
+        except OSError:
+            # It was taken away or replaced meanwhile; the next look finds what is there then.
+            break
+        here = os.sep if os.path.isabs(target) else here
+        rest[:0] = [part for part in target.split(os.sep) if part not in ("", os.curdir)]
+    return found
 
 
 def code_roots(paths: Iterable[Path]) -> list[Path]:

@@ -108,7 +108,10 @@ def test_when_the_file_system_reports_nothing_then_changes_are_found_by_polling(
         running.wait_status("plugin", lambda status: status.generation == 2)
 
 
-def test_when_a_link_is_pointed_to_another_release_then_its_code_is_loaded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_indirect", [False, True])
+def test_when_a_link_is_pointed_to_another_release_then_its_code_is_loaded(
+    tmp_path: Path, is_indirect: bool
+) -> None:
     """How studios deploy: `current` is moved from one release folder to the next."""
     for number in (1, 2):
         release = tmp_path / f"release-{number}"
@@ -116,7 +119,10 @@ def test_when_a_link_is_pointed_to_another_release_then_its_code_is_loaded(tmp_p
         (release / "plugin.py").write_text(PLAIN.replace("1", str(number)))
     current = tmp_path / "current"
     current.symlink_to(tmp_path / "release-1")
-    with running_host(current, watch=True) as running:
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    (plugins / "tools").symlink_to("../current")
+    with running_host(plugins if is_indirect else current, watch=True) as running:
         running.wait_ready("plugin")
         following = tmp_path / "next"
         following.symlink_to(tmp_path / "release-2")
