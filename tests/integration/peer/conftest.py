@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import uuid
 from pathlib import Path
 
@@ -12,21 +11,7 @@ import sqlalchemy as sa
 from ftrackd.testing.sandbox import SandboxProcess
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
 POSTGRESQL = os.environ.get("FTRACKD_TEST_POSTGRESQL")
-
-
-def _install(name):
-    """Return the folder of a peer; skip the test with the reason when it cannot be installed here."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "bench" / "peer" / "install"), name],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    if done.returncode:
-        pytest.skip(f"The official client cannot be installed: {done.stderr.strip()}")
-    return ROOT / ".peer" / name
 
 
 @pytest.fixture(
@@ -66,24 +51,22 @@ def _postgresql(statement):
 
 
 @pytest.fixture
-def run_python(peer_sandbox, tmp_path):
+def run_python(official_python, peer_sandbox, tmp_path):
     """Run a script of this folder with the official Python client."""
-    folder = _install("python")
 
     def run(script):
-        _run([str(folder / "bin" / "python"), str(HERE / "python" / script)], peer_sandbox, tmp_path)
+        _run([official_python, str(HERE / "python" / script)], peer_sandbox, tmp_path)
 
     return run
 
 
 @pytest.fixture
-def run_javascript(peer_sandbox, tmp_path):
+def run_javascript(official_javascript, peer_sandbox, tmp_path):
     """Run a script of this folder with the official JavaScript client."""
-    folder = _install("javascript")
-    module = folder / "node_modules" / "@ftrack" / "api" / "dist" / "ftrack-javascript-api.es.js"
 
     def run(script):
-        _run(["node", str(HERE / "javascript" / script)], peer_sandbox, tmp_path, PEER_MODULE=str(module))
+        command = ["node", str(HERE / "javascript" / script)]
+        _run(command, peer_sandbox, tmp_path, PEER_MODULE=str(official_javascript))
 
     return run
 

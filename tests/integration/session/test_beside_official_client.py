@@ -12,7 +12,6 @@ import pytest
 from ftrackd.testing.sandbox import SandboxProcess
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
 
 
 def _observe(interpreter: str, client: str, folder: Path) -> dict[str, Any]:
@@ -45,17 +44,9 @@ def test_when_a_script_runs_then_it_sees_what_it_should(tmp_path: Path) -> None:
 
 @pytest.mark.peer
 @pytest.mark.timeout(400)
-def test_when_both_clients_run_one_script_then_they_do_the_same(tmp_path: Path) -> None:
+def test_when_both_clients_run_one_script_then_they_do_the_same(official_python: str, tmp_path: Path) -> None:
     """The same results and errors, the same changes on the wire, and never more queries."""
-    installed = subprocess.run(
-        [sys.executable, str(ROOT / "bench" / "peer" / "install"), "python"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    if installed.returncode:
-        pytest.skip(f"The official client cannot be installed: {installed.stderr.strip()}")
-    theirs = _observe(str(ROOT / ".peer" / "python" / "bin" / "python"), "official", tmp_path)
+    theirs = _observe(official_python, "official", tmp_path)
     ours = _observe(sys.executable, "ours", tmp_path)
     assert list(ours) == list(theirs)
     different = {

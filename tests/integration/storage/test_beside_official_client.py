@@ -11,7 +11,6 @@ import sys
 import pytest
 
 HERE = pathlib.Path(__file__).parent
-ROOT = HERE.parents[2]
 
 
 def observe(interpreter: str, client: str, sandbox, folder: pathlib.Path) -> dict[str, object]:
@@ -41,16 +40,7 @@ def test_when_used_as_plugins_do_then_everything_is_observed(sandbox, tmp_path) 
 
 @pytest.mark.peer
 @pytest.mark.timeout(400)
-def test_when_both_clients_do_the_same_then_the_same_happens(sandbox, tmp_path) -> None:
-    installed = subprocess.run(
-        [sys.executable, str(ROOT / "bench" / "peer" / "install"), "python"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    if installed.returncode:
-        pytest.skip(f"The official client cannot be installed: {installed.stderr.strip()}")
-    official = str(ROOT / ".peer" / "python" / "bin" / "python")
-    theirs = observe(official, "official", sandbox, tmp_path)
+def test_when_both_clients_do_the_same_then_the_same_happens(official_python, sandbox, tmp_path) -> None:
+    theirs = observe(official_python, "official", sandbox, tmp_path)
     ours = observe(sys.executable, "ours", sandbox, tmp_path)
     assert ours == theirs
