@@ -15,10 +15,10 @@ from typing import Any, Final
 import websocket
 
 from ftrackd.api.event import _frames
-from ftrackd.api.event._authorities import tls_context
 from ftrackd.api.event._guard import OpeningGuard
 from ftrackd.api.event._handshake import ServerDetails, SocketIoSession, request_session
 from ftrackd.api.event._limits import HubLimits
+from ftrackd.api.event._route import proxy_options, tls_context
 from ftrackd.api.event.transport import FrameTooLarge, TransportClosed, TransportError
 
 _READ_SIZE: Final = 65_536
@@ -200,11 +200,11 @@ class WebSocketTransport:
     def _connect(self, session: SocketIoSession, guard: OpeningGuard) -> socket.socket:
         scheme = "wss" if self._server.scheme == "https" else "ws"
         url = f"{scheme}://{self._server.network_location}/socket.io/1/websocket/{session.id}"
-        client: Any = websocket.WebSocket(
-            enable_multithread=False, sslopt={"context": tls_context()} if scheme == "wss" else None
-        )
+        client: Any = websocket.WebSocket(enable_multithread=False)
         guard.watch(client)
         try:
+            if scheme == "wss":
+                client.sock_opt.sslopt = {"context": tls_context()}
             client.connect(
                 url,
                 header=dict(self._headers),
@@ -212,6 +212,7 @@ class WebSocketTransport:
                 timeout=guard.timeout_s,
                 # Headers and cookies must not follow a redirect to another host.
                 redirect_limit=0,
+                **proxy_options(self._server.url),
             )
             status = client.getstatus()
         except websocket.WebSocketBadStatusException as error:

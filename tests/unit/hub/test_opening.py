@@ -17,6 +17,7 @@ from ftrackd.api.event.base import Event
 from ftrackd.api.event.hub import EventHub, HubLimits, ReconnectPolicy
 from ftrackd.api.exception import EventHubConnectionError
 
+from .http_proxy import HttpProxy
 from .hub_server import DEADLINE_S, HubServer, eventually
 
 QUICK = ReconnectPolicy(first_delay_s=0.02, delay_cap_s=0.1, shortest_delay_s=0.001)
@@ -124,6 +125,35 @@ def test_when_the_socket_is_refused_then_only_the_status_is_told_and_no_redirect
             EventHub(server.url, "anna", "key", cookies={"canary": "1"}).connect()
         assert "canary" not in str(caught.value)
         assert not elsewhere.peers
+
+
+@pytest.mark.parametrize(
+    ("environment", "goes_through"),
+    [
+        ({"http_proxy": "http://PROXY"}, True),
+        ({"HTTP_PROXY": "PROXY"}, True),
+        ({"all_proxy": "http://anna:p%40ss@PROXY"}, True),
+        ({"http_proxy": "http://PROXY", "NO_PROXY": "0.0.1, elsewhere"}, False),
+        ({"http_proxy": "http://PROXY", "no_proxy": "127.0.0.0/8"}, False),
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_when_a_proxy_is_set_then_both_steps_take_the_same_way(
+    environment, goes_through, server, monkeypatch
+):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with HttpProxy() as proxy:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value.replace("PROXY", proxy.address))
+        hub = EventHub(server.url, "anna", "key")
+        hub.connect()
+        server.peer.next_frame("ftrack.meta.subscribe")
+        hub.disconnect()
+    through = [f"GET {server.url}/socket.io/1/ HTTP/1.1", f"CONNECT 127.0.0.1:{server.port} HTTP/1.1"]
+    assert proxy.requests == (through if goes_through else [])
 
 
 @pytest.fixture(scope="module")
