@@ -172,6 +172,12 @@ class Connection:
                 thread.join(_JOIN_S)
         self._change_state(ConnectionState.CLOSED, reason)
 
+    def forget(self) -> None:
+        """Let go of the transport, in a process that was forked from the one that uses it."""
+        forget = getattr(self._transport, "forget", None)
+        if forget is not None:
+            forget()
+
     def may_be_waited_for(self) -> bool:
         """Return whether threads other than the caller's serve the connection: who is one cannot wait."""
         return bool(self._threads) and threading.current_thread() not in self._threads

@@ -53,6 +53,11 @@ class Dispatcher:
         self._index = SubscriptionIndex()
         self._subscribers: dict[Any, Subscriber] = {}
 
+    def renew_locks(self) -> None:
+        """Have locks that nobody holds: in a forked process, no thread is left that could release them."""
+        self._lock = threading.RLock()
+        self._index.renew_lock()
+
     def subscribers(self) -> list[Subscriber]:
         """Return all subscribers in the order in which they came."""
         with self._lock:

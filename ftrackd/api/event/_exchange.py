@@ -32,13 +32,17 @@ class Exchange(PacketHandling):
     """The part of the hub that plugins use most."""
 
     def __init__(self, api_user: str, limits: HubLimits) -> None:
+        self._dispatcher = Dispatcher()
         super().__init__(limits)
         #: Identifies this hub as the source of what it publishes.
         self.id = uuid.uuid4().hex
         self._api_user = api_user
-        self._lock = threading.RLock()
         self._connection_initialised = False
-        self._dispatcher = Dispatcher()
+
+    def _renew(self, limits: HubLimits) -> None:
+        super()._renew(limits)
+        self._lock = threading.RLock()
+        self._dispatcher.renew_locks()
         self._reply_callbacks: ExpiringTable[Hashable, Callback] = ExpiringTable(
             limits.pending_replies, limits.reply_timeout_s, time.monotonic
         )
@@ -280,7 +284,9 @@ class Exchange(PacketHandling):
         give_up: Callable[[str], None] | None = None,
     ) -> None:
         if not self._connection_initialised:
-            raise EventHubConnectionError("Cannot publish event asynchronously as not connected to server.")
+            raise EventHubConnectionError(
+                f"Cannot publish event asynchronously as not connected to server. {self._state_reason}"
+            )
         number = next(self._packet_numbers)
         frame = codec.encode_event_packet(raw, number)
         self._send_acknowledged(

@@ -53,23 +53,28 @@ class PacketHandling:
         #: Counters since the hub was made.
         self.statistics = HubStatistics()
         self._limits = limits
-        self._connection: Connection | None = None
-        self._outbox = Outbox(limits.outgoing_packets)
-        self._event_queue = EventQueue(limits.incoming_events)
+        self._state_reason = "Never connected."
         self._log_limit = LogLimit(_LOG_INTERVAL_S, time.monotonic)
         self._unknown_keys: set[str] = set()
         self._taps: tuple[Callable[[IncomingEvent], None], ...] = ()
-        self._taps_lock = threading.RLock()
         # Numbers continue over reconnects, so that a late acknowledgement cannot be taken for another
         # packet's.
         self._packet_numbers = itertools.count(1)
-        self._unacknowledged: ExpiringTable[int, Outgoing] = ExpiringTable(
-            limits.pending_acknowledgements, limits.acknowledgement_timeout_s, time.monotonic
-        )
         self._server_acknowledges = False
         # Both ways, as subclasses of the official hub use it.
         self._code_name_mapping = dict(codec.PACKET_NAMES)
         self._code_name_mapping.update({name: code for code, name in codec.PACKET_NAMES.items()})
+        self._renew(limits)
+
+    def _renew(self, limits: HubLimits) -> None:
+        """Have no connection, nothing that waits, and locks that nobody holds."""
+        self._connection: Connection | None = None
+        self._outbox = Outbox(limits.outgoing_packets)
+        self._event_queue = EventQueue(limits.incoming_events)
+        self._unacknowledged: ExpiringTable[int, Outgoing] = ExpiringTable(
+            limits.pending_acknowledgements, limits.acknowledgement_timeout_s, time.monotonic
+        )
+        self._taps_lock = threading.RLock()
 
     def tap(self, callback: Callable[[IncomingEvent], None]) -> Callable[[], None]:
         """Have `callback` called with every event, in the reader's thread, instead of queueing it for `wait`.

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import queue
 import threading
 import time
 import urllib.parse
-import weakref
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from ftrackd.api.event import _process
 from ftrackd.api.event._connection import Connection
 from ftrackd.api.event._connection_rules import ConnectionState, ReconnectPolicy, StateChange
 from ftrackd.api.event._dispatch import CallbackFailure, CallbackResult, DispatchOutcome
@@ -83,11 +82,11 @@ class EventHub(Exchange):
         self._transport_factory = transport_factory or self._create_transport
         self._reconnect_policy = reconnect or ReconnectPolicy()
         self._state_hooks: tuple[Callable[[StateChange], None], ...] = ()
-        self._state_reason = "Never connected."
+
         self._last_packet_at: float | None = None
         # The local event with which waiting ends.
         self._last_event: Event | None = None
-        _hubs.add(self)
+        _process.join(self)
 
     # What the connection is at.
 
@@ -294,6 +293,16 @@ class EventHub(Exchange):
             self._flush()
         self._report_unsent("the process ended")
 
+    def forget_after_fork(self) -> None:
+        """Be a hub that was never connected, in a process that was forked from the one that is."""
+        connection = self._connection
+        self._renew(self._limits)
+        if connection is not None or self._connection_initialised:
+            self._connection_initialised = False
+            self._state_reason = "This process was forked from the one that is connected; call connect()."
+        if connection is not None:
+            connection.forget()
+
     def _report_unsent(self, what_happened: str) -> None:
         lost = self._outbox.clear()
         if lost:
@@ -357,7 +366,9 @@ class EventHub(Exchange):
             EventHubConnectionError: when there is no connection to wait for.
         """
         if not self._connection_initialised:
-            raise EventHubConnectionError("Event hub is not connected: call connect() before wait().")
+            raise EventHubConnectionError(
+                f"Event hub is not connected: call connect() before wait(). {self._state_reason}"
+            )
         deadline = None if duration is None else time.monotonic() + duration
         while True:
             remaining = None if deadline is None else deadline - time.monotonic()
@@ -383,13 +394,3 @@ def _server_details(server_url: str) -> ServerDetails:
             f"The server URL {server_url!r} has no scheme or host; it looks like https://studio.ftrackapp.com."
         )
     return ServerDetails(parts.scheme, parts.hostname, parts.port)
-
-
-#: Hubs whose queued packets get a moment to leave when the interpreter ends.
-_hubs: weakref.WeakSet[EventHub] = weakref.WeakSet()
-
-
-@atexit.register
-def _flush_at_exit() -> None:
-    for hub in list(_hubs):
-        hub.flush_at_exit()

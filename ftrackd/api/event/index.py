@@ -116,6 +116,10 @@ class SubscriptionIndex:
         self._topics: dict[str, _Bucket] = {}
         self._anywhere = _Bucket()
 
+    def renew_lock(self) -> None:
+        """Have a lock that nobody holds: in a forked process, no thread is left that could release it."""
+        self._lock = threading.RLock()
+
     def __len__(self) -> int:
         return len(self._entries)
 

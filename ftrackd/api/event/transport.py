@@ -30,7 +30,7 @@ class Transport(Protocol):
     `receive` is called by one thread, `send` by another one, `close` by any thread at any moment; after it a
     pending `receive` ends at once. A transport may have the attribute ``heartbeat_timeout_s: float | None``,
     known once it is open: the silence after which the peer must be taken for gone. Without it silence means
-    nothing.
+    nothing. It may have a method ``forget()``, called in a forked process, where it belongs to the parent.
     """
 
     def open(self) -> None:

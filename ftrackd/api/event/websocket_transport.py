@@ -197,6 +197,17 @@ class WebSocketTransport:
         finally:
             self._leave()
 
+    def forget(self) -> None:
+        """Close this process's ends, after a fork: the parent's connection is not touched by that."""
+        self._let_go()
+
+    def _let_go(self) -> None:
+        closing = (self._selector, self._wake_reader, self._wake_writer, self._socket)
+        self._socket = None
+        for part in closing:
+            if part is not None:
+                part.close()
+
     def _connect(self, session: SocketIoSession, guard: OpeningGuard) -> socket.socket:
         scheme = "wss" if self._server.scheme == "https" else "ws"
         url = f"{scheme}://{self._server.network_location}/socket.io/1/websocket/{session.id}"
@@ -243,11 +254,7 @@ class WebSocketTransport:
             self._in_use -= 1
             if not self._closing or self._in_use:
                 return
-            closing = (self._selector, self._wake_reader, self._wake_writer, self._socket)
-            self._socket = None
-        for part in closing:
-            if part is not None:
-                part.close()
+            self._let_go()
 
     def _read(self, deadline: float) -> bool:
         """Feed the decoder with what came; return whether anything did before `deadline`."""

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, settings
 
-from ftrackd.api.event import hub as hub_module
+from ftrackd.api.event import _process
 
 # A busy machine is no failure.
 settings.register_profile("hub", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -14,5 +14,5 @@ settings.load_profile("hub")
 def no_hub_stays_connected():
     """End the hubs of a test that failed half-way, so that the next one isn't disturbed by them."""
     yield
-    for hub in list(hub_module._hubs):
+    for hub in _process.members():
         hub.close()

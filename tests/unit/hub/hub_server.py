@@ -86,6 +86,12 @@ class Peer:
             if matching in text:
                 return text
 
+    def published(self, topic: str) -> list[dict[str, Any]]:
+        """Return the events about `topic` that came so far."""
+        packets = [text for text in self.all_frames if text.startswith("5:")]
+        events = [json.loads(text.split(":", 3)[3])["args"][0] for text in packets]
+        return [event for event in events if event["topic"] == topic]
+
     def read(self, data: bytes) -> None:
         buffer = bytearray(data)
         try:
