@@ -1,7 +1,13 @@
 """What an author of plugins finds in pytest when ftrackd is installed."""
 
+import re
+import subprocess
+import sys
 import time
 import uuid
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
 
 PLUGIN = """
 def register(session):
@@ -35,3 +41,20 @@ def test_when_a_plugin_runs_then_its_effect_is_seen_through_the_session(
         time.sleep(0.05)
     sandbox_session.delete(folder)
     sandbox_session.commit()
+
+
+def test_when_the_documented_examples_are_typed_in_then_they_pass(tmp_path):
+    """An author's first hour, in an empty folder: a plugin with `import ftrack_api`, and tests beside it."""
+    text = (ROOT / "docs" / "testing.md").read_text()
+    plugin, *tests = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "my_plugin.py").write_text(plugin)
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "task_progress.py").write_text(
+        (ROOT / "plugins" / "task_progress.py").read_text()
+    )
+    for number, content in enumerate(tests):
+        (tmp_path / f"test_{number}.py").write_text(content)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
