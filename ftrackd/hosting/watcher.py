@@ -7,6 +7,7 @@ loaded anew when a file that it read has other contents than what it executed.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
 import time
@@ -47,6 +48,10 @@ _LONGEST_QUIET_FACTOR: Final = 5.0
 # A file changed this recently may change again within the resolution of its time stamp.
 _RACY_S: Final = 2.0
 _log = structlog.stdlib.get_logger("ftrackd.hosting.watcher")
+# A thread of watchdog that reads once more while it is stopped calls that an error; it is none.
+logging.getLogger("watchdog.observers.inotify").addFilter(
+    lambda record: "called when the thread is inactive" not in record.getMessage()
+)
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,8 @@ class Watcher:
         self._last_change: float | None = None
         self._is_stopping = False
         self._observers: list[BaseObserver] = []
-        self._watched: tuple[tuple[tuple[str, bool], ...], frozenset[str]] = ((), frozenset())
+        self._watched: tuple[tuple[str, bool], ...] = ()
+        self._notifier = _Notifier(self.look_again)
         self._thread = threading.Thread(target=self._run, name="ftrackd-watcher", daemon=True)
 
     def start(self) -> None:
@@ -165,7 +171,9 @@ class Watcher:
             self._scan()
             while self._wait_for_quiet():
                 self._scan()
-                self._watch_folders()
+                if self._watch_folders():
+                    # What changed while nobody watched was not noticed either.
+                    self.look_again()
         finally:
             self._stop_observers()
 
@@ -190,30 +198,30 @@ class Watcher:
             self._last_change = None
             return not self._is_stopping
 
-    def _watch_folders(self) -> None:
-        """Watch the folders that matter now; those on network file systems by polling."""
+    def _watch_folders(self) -> bool:
+        """Watch the folders that matter now; return whether they are others than before."""
         executed = self._scanner.executed_files
         links = self._scanner.links
         wanted = tuple(sorted(_folders_to_watch(self._settings.plugin_paths, {*executed, *links})))
         roots = [os.fspath(root) for root in code_roots(self._settings.plugin_paths)]
-        relevant = frozenset((*roots, *map(os.path.realpath, roots), *executed, *links))
-        if (wanted, relevant) == self._watched and all(observer.is_alive() for observer in self._observers):
-            return
+        self._notifier.relevant = frozenset((*roots, *map(os.path.realpath, roots), *executed, *links))
+        if wanted == self._watched and all(observer.is_alive() for observer in self._observers):
+            return False
         self._stop_observers()
-        handler = _Notifier(self.look_again, relevant)
         native, polling = Observer(), PollingObserver(timeout=_POLL_S)
         uses = {id(native): 0, id(polling): 0}
         for folder, is_recursive in wanted:
             observer = polling if self._needs_polling(folder) else native
             try:
-                observer.schedule(handler, folder, recursive=is_recursive)
+                observer.schedule(self._notifier, folder, recursive=is_recursive)
                 uses[id(observer)] += 1
             except OSError as error:
                 _log.warning("folder cannot be watched, looking regularly", folder=folder, error=str(error))
         for observer in (native, polling):
             if uses[id(observer)]:
                 self._start_observer(observer)
-        self._watched = (wanted, relevant)
+        self._watched = wanted
+        return True
 
     def _start_observer(self, observer: Any) -> None:
         try:
@@ -239,9 +247,10 @@ class Watcher:
 class _Notifier(FileSystemEventHandler):
     """Passes on that something of *relevant* changed; that a file was only read means nothing."""
 
-    def __init__(self, notify: Callable[[], None], relevant: frozenset[str]) -> None:
+    def __init__(self, notify: Callable[[], None]) -> None:
         self._notify = notify
-        self._relevant = relevant
+        # Replaced as a whole by the watcher.
+        self.relevant: frozenset[str] = frozenset()
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         if event.event_type in (EVENT_TYPE_OPENED, EVENT_TYPE_CLOSED_NO_WRITE):
@@ -251,9 +260,9 @@ class _Notifier(FileSystemEventHandler):
             self._notify()
 
     def _matters(self, path: str, *, is_directory: bool) -> bool:
-        if not is_directory and not path.endswith(_CODE_SUFFIXES) and path not in self._relevant:
+        if not is_directory and not path.endswith(_CODE_SUFFIXES) and path not in self.relevant:
             return False
-        return any(path == root or path.startswith(root + os.sep) for root in self._relevant)
+        return any(path == root or path.startswith(root + os.sep) for root in self.relevant)
 
 
 def is_on_network(folder: str, partitions: Iterable[Any] | None = None) -> bool:
