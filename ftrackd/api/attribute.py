@@ -230,6 +230,13 @@ class ReferenceAttribute(Attribute):
         names = list(target.default_projections) if target is not None else []
         return ", ".join(f"{self._name}.{name}" for name in names) or self._name
 
+    def set_local_value(self, entity: Any, value: Any) -> None:
+        """Let `entity` refer to `value` and record it; an entity of another session is merged here."""
+        session = entity.session
+        if getattr(value, "session", session) is not session:
+            value = session.merge(value)
+        super().set_local_value(entity, value)
+
     def is_modified(self, entity: Any) -> bool:
         """Return whether `entity` refers locally to another entity than remotely."""
         local = self.get_local_value(entity)

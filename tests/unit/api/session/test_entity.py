@@ -312,3 +312,16 @@ def test_when_a_reference_is_set_then_its_id_is_left_alone(task: Any, session: S
     task["status"] = None
     assert task["status"] is None
     assert isinstance(other, Entity)
+
+
+def test_when_a_reference_is_an_entity_of_another_session_then_it_becomes_one_of_this(
+    task: Any, session: Session, server: CannedServer
+) -> None:
+    """A thread with a session of its own is handed entities; what is read from them must be its own too."""
+    with Session(server.url, "key", "jane", plugin_paths=[], schema_cache_path=False) as other:
+        foreign = other.create("Status", {"id": "s1", "name": "Ready"}, reconstructing=True)
+        task["status"] = foreign
+        made = session.create("Task", {"status": foreign})
+    for status in (task["status"], made["status"]):
+        assert (status, status.session, status["name"]) == (foreign, session, "Ready")
+        assert status is session.get("Status", "s1")
