@@ -37,6 +37,8 @@ import ftrack_api.operation  # noqa: E402
 import ftrack_api.symbol  # noqa: E402
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}")
+#: Of a timer that is stopped at once: whole seconds since one that may just have ended.
+_DURATION = re.compile(r'"duration": \d\b')
 _NOW = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?=[+\"])")
 
 
@@ -58,7 +60,7 @@ class Observer:
     def _named(self, text: str) -> str:
         """Return `text` with ids numbered in the order in which they come up."""
         text = _ID.sub(lambda match: self._names.setdefault(match.group(), f"id{len(self._names)}"), text)
-        return _NOW.sub("a time", text)
+        return _DURATION.sub('"duration": "a moment"', _NOW.sub("a time", text))
 
     def plain(self, value: Any) -> Any:
         """Return `value` in a form that can be compared."""
