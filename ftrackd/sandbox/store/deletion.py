@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 
 from ftrackd.sandbox.errors import IntegrityError
+from ftrackd.sandbox.query.dialects import dialect_of
 from ftrackd.sandbox.schema import EntityType, metadata, table
 from ftrackd.sandbox.schema.declaration import declarations
 from ftrackd.sandbox.schema.tables import table_name
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from ftrackd.sandbox.store.rows import Row
     from ftrackd.sandbox.store.transaction import Transaction
 
-_CHUNK: Final = 500
+#: How many ids a statement names; they travel as one parameter.
+_CHUNK: Final = 5000
 #: Rows that name their owner by id alone, so that no constraint removes them: (table, column).
 _LOOSE: Final = (
     ("note", "parent_id"),
@@ -111,47 +113,36 @@ def _present_dependants(
     if not dependants:
         return ()
     found: set[int] = set()
-    for start in range(0, len(ids), _CHUNK):
-        answer = connection.execute(_question(name), {"ids": ids[start : start + _CHUNK]})
-        found.update(answer.scalars())
-    return [dependants[number] for number in sorted(found)]
-
-
-@cache
-def _question(name: str) -> sa.CompoundSelect[Any]:
-    """The numbers of the dependants that have rows."""
-    return sa.union_all(
-        *(
+    for chunk in _chunks(ids):
+        questions = [
             sa.select(sa.literal_column(str(number))).where(
-                sa.exists(
-                    sa.select(sa.literal_column("1")).where(
-                        table(child).c[column].in_(sa.bindparam("ids", expanding=True))
-                    )
-                )
+                sa.exists(sa.select(sa.literal_column("1")).where(_names(connection, child, column, chunk)))
             )
-            for number, (child, column) in enumerate(_dependants(name))
-        )
-    )
+            for number, (child, column) in enumerate(dependants)
+        ]
+        found.update(connection.execute(sa.union_all(*questions)).scalars())
+    return [dependants[number] for number in sorted(found)]
 
 
 def _select(connection: sa.Connection, name: str, column: str, ids: Sequence[Any]) -> list[Row]:
     rows: list[Row] = []
-    for start in range(0, len(ids), _CHUNK):
-        found = connection.execute(_selection(name, column), {"ids": ids[start : start + _CHUNK]})
-        rows.extend(dict(row) for row in found.mappings())
+    source = table(name)
+    names = [each.name for each in source.c]
+    for chunk in _chunks(ids):
+        found = connection.execute(sa.select(source).where(_names(connection, name, column, chunk)))
+        # A mapping for each row, made by the driver, would take most of the time.
+        rows.extend(dict(zip(names, row, strict=True)) for row in found)
     return rows
 
 
-@cache
-def _selection(name: str, column: str) -> sa.Select[Any]:
-    source = table(name)
-    return sa.select(source).where(source.c[column].in_(sa.bindparam("ids", expanding=True)))
+def _chunks(ids: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(ids), _CHUNK):
+        yield ids[start : start + _CHUNK]
 
 
-@cache
-def _deletion(name: str, column: str) -> sa.Delete:
-    source = table(name)
-    return source.delete().where(source.c[column].in_(sa.bindparam("ids", expanding=True)))
+def _names(connection: sa.Connection, name: str, column: str, ids: Sequence[Any]) -> sa.ColumnElement[bool]:
+    """Whether *column* of a row in table *name* has one of *ids*."""
+    return dialect_of(connection).is_key(table(name).c[column], ids)
 
 
 def _root_of(transaction: Transaction, name: str) -> EntityType:
@@ -203,9 +194,9 @@ def _announce_cleared(transaction: Transaction, doomed: Sequence[_Level]) -> Non
 def _delete_loose(transaction: Transaction, doomed: Sequence[_Level]) -> None:
     ids = [found["id"] for level in doomed for found in level.rows if "id" in found]
     for name, column in _LOOSE:
-        for start in range(0, len(ids), _CHUNK):
-            chunk = ids[start : start + _CHUNK]
-            transaction.connection.execute(_deletion(name, column), {"ids": chunk})
+        for chunk in _chunks(ids):
+            connection = transaction.connection
+            connection.execute(table(name).delete().where(_names(connection, name, column, chunk)))
 
 
 def _old_values(kind: EntityType, row: Row) -> dict[str, dict[str, Any]]:
