@@ -19,8 +19,9 @@ class Row:
     #: Writes the number.
     written: Callable[[float], str]
     target: str
-    #: Whether the target is met, given the official client's number (None when it has none) and ours.
-    is_met: Callable[[float | None, float], bool]
+    #: Whether the target is met, given the official client's number (None when it has none) and ours; None
+    #: when that cannot be told.
+    is_met: Callable[[float | None, float], bool | None]
 
 
 def seconds(value: float) -> str:
@@ -61,8 +62,8 @@ def per_second(value: float) -> str:
     return f"{value:.0f}/s"
 
 
-def _faster(factor: float) -> Callable[[float | None, float], bool]:
-    return lambda official, ours: official is not None and ours * factor <= official
+def _faster(factor: float) -> Callable[[float | None, float], bool | None]:
+    return lambda official, ours: None if official is None else ours * factor <= official
 
 
 def _at_most(limit: float) -> Callable[[float | None, float], bool]:

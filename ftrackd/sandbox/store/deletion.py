@@ -114,7 +114,7 @@ def _present_dependants(
         return ()
     found: set[int] = set()
     for chunk in _chunks(ids):
-        questions = [
+        questions: list[sa.Select[Any]] = [
             sa.select(sa.literal_column(str(number))).where(
                 sa.exists(sa.select(sa.literal_column("1")).where(_names(connection, child, column, chunk)))
             )
