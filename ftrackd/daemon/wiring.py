@@ -55,7 +55,6 @@ class Wiring(DeliveryListener):
         self._hooks = hooks
         self._tail = tail
         self._lock = threading.Lock()
-        self._running: dict[tuple[str, int, int], Handover] = {}  # guarded by _lock
         self._states: dict[str, tuple[str, int, str]] = {}  # guarded by _lock
         self.changed = threading.Event()
         """Set whenever a plugin's state or the hub's state changes."""
@@ -110,47 +109,58 @@ class Wiring(DeliveryListener):
         tell("plugin takes no events", plugin=plugin, reason=reason)
         self.delivery.plugin_gone(plugin)
 
-    def delivery_done(self, plugin: str, outcome: HostedOutcome) -> None:
-        """Settle a delivery with the engine, then tell everybody who listens."""
-        ended = Ended(
-            delivery_id=int(outcome.delivery_id),
-            token=outcome.token,
-            status=outcome.status,
-            error=outcome.error or None,
-            error_id=outcome.error_id or None,
-            transient=outcome.is_transient,
-            stopped=outcome.is_stopped,
-            seconds=outcome.seconds,
+    def deliveries_done(self, plugin: str, outcomes: Sequence[HostedOutcome]) -> None:
+        """Settle deliveries with the engine, then tell everybody who listens."""
+        self.delivery.finished(
+            plugin,
+            *(
+                Ended(
+                    int(outcome.delivery_id),
+                    outcome.token,
+                    outcome.status,
+                    outcome.error or None,
+                    outcome.error_id or None,
+                    outcome.is_transient,
+                    outcome.is_stopped,
+                    outcome.seconds,
+                )
+                for outcome in outcomes
+            ),
         )
-        with self._lock:
-            handover = self._running.pop((plugin, ended.delivery_id, ended.token), None)
-        self.delivery.finished(plugin, ended)
-        document = {
-            "status": outcome.status,
-            "seconds": outcome.seconds,
-            "error": outcome.error,
-            "error_id": outcome.error_id,
-            "transient": outcome.is_transient,
-            "topic": handover.topic if handover else None,
-            "event_id": handover.event_id if handover else None,
-        }
+        for outcome in outcomes:
+            if outcome.status != "unbegun":
+                self._tell_end(plugin, outcome)
+
+    def _tell_end(self, plugin: str, outcome: HostedOutcome) -> None:
         if self._tail.is_read:
             self._tail.add(
                 outcome.status,
                 plugin=plugin,
-                topic=document["topic"],
-                id=document["event_id"],
+                topic=outcome.topic,
+                id=outcome.event_id,
                 seconds=round(outcome.seconds, 4),
                 error_id=outcome.error_id or None,
             )
-        self._hooks.call("delivery_done", plugin=plugin, outcome=document)
+        self._hooks.call(
+            "delivery_done",
+            plugin=plugin,
+            outcome={
+                "status": outcome.status,
+                "seconds": outcome.seconds,
+                "error": outcome.error,
+                "error_id": outcome.error_id,
+                "transient": outcome.is_transient,
+                "topic": outcome.topic,
+                "event_id": outcome.event_id,
+            },
+        )
         if outcome.status != "returned":
             log.warning(
                 "callback failed",
                 plugin=plugin,
                 status=outcome.status,
-                event_id=document["event_id"],
-                topic=document["topic"],
+                event_id=outcome.event_id,
+                topic=outcome.topic,
                 error_id=outcome.error_id,
                 # What a callback raised is in the log with its traceback already, from the plugin's process.
                 error=outcome.error.rstrip().rpartition("\n")[2]
@@ -190,28 +200,29 @@ class Wiring(DeliveryListener):
 
     # The engine's runner and listener.
 
-    def run(self, plugin: str, delivery: Handover) -> None:
-        """Pass a delivery to the plugin's process."""
-        key = (plugin, delivery.delivery_id, delivery.token)
-        with self._lock:
-            self._running[key] = delivery
-        try:
-            self.host.deliver(
-                plugin,
+    def run(self, plugin: str, deliveries: Sequence[Handover]) -> None:
+        """Pass deliveries to the plugin's process."""
+        self.host.deliver(
+            plugin,
+            *(
                 HostedDelivery(
-                    delivery_id=str(delivery.delivery_id),
-                    token=delivery.token,
-                    lane="interactive" if delivery.lane is Lane.INTERACTIVE else "event",
-                    raw=delivery.raw,
-                    is_replayed=delivery.replayed,
-                    attempt=delivery.attempt,
-                    expires_at=delivery.expires_at,
-                ),
-            )
-        except BaseException:
-            with self._lock:
-                self._running.pop(key, None)
-            raise
+                    delivery.delivery_id,
+                    delivery.token,
+                    "interactive" if delivery.lane is Lane.INTERACTIVE else "event",
+                    delivery.raw,
+                    delivery.replayed,
+                    delivery.attempt,
+                    delivery.expires_at,
+                    delivery.topic,
+                    delivery.event_id,
+                )
+                for delivery in deliveries
+            ),
+        )
+
+    def recall(self, plugin: str) -> None:
+        """Let the plugin's process begin nothing more of what it was passed."""
+        self.host.recall(plugin)
 
     def health_changed(self, health: Health) -> None:
         """Show that durable events are not safe, or are again."""

@@ -74,28 +74,48 @@ class Dispatcher:
             self._tell(verdicts)
         self.wake()
 
-    def finished(self, plugin: str, outcome: Outcome) -> bool:
-        """An attempt came to its end; False when its outcome counts for nothing."""
+    def finished(self, plugin: str, outcomes: Sequence[Outcome]) -> bool:
+        """Attempts came to their end, together; False when an outcome counts for nothing."""
         failpoint("outcome.received")
+        # What did not begin first: a failure gives it back to the journal with all else that waits.
+        unbegun = [outcome for outcome in outcomes if outcome.status == "unbegun"]
+        ended = [outcome for outcome in outcomes if outcome.status != "unbegun"] if unbegun else outcomes
         with self._lock:
-            verdicts = self._lane.finished(plugin, outcome, time.monotonic())
-        if verdicts is None:
-            _log.warning(
-                "outcome came too late", plugin=plugin, delivery=outcome.delivery_id, status=outcome.status
-            )
-            return False
-        self._tell(verdicts)
+            now = time.monotonic()
+            if unbegun:
+                self._lane.unbegun(plugin, unbegun)
+            found = [self._lane.finished(plugin, outcome, now) for outcome in ended]
+            all_verdicts = [verdicts for verdicts in found if verdicts is not None]
+            for verdicts in all_verdicts:
+                self._guard.handling(plugin, verdicts.settlement.claim.keys, now)
+            self._guard.handling(plugin, self._lane.first_keys(plugin), now)
+        if len(all_verdicts) < len(found):
+            self._report_late(plugin, ended, found)
+        for verdicts in all_verdicts:
+            self._tell(verdicts)
         failpoint("outcome.after")
         self.hand_over([plugin])
-        if verdicts.urgent:
+        if unbegun or any(verdicts.urgent for verdicts in all_verdicts):
             self.wake()
-        else:
+        elif all_verdicts:
             self.wake_soon()
-        return True
+        return len(all_verdicts) == len(found)
+
+    def _report_late(self, plugin: str, ended: Sequence[Outcome], found: Sequence[Verdicts | None]) -> None:
+        for outcome, verdicts in zip(ended, found, strict=True):
+            if verdicts is None:
+                _log.warning(
+                    "outcome came too late",
+                    plugin=plugin,
+                    delivery=outcome.delivery_id,
+                    status=outcome.status,
+                )
 
     def _tell(self, verdicts: Verdicts) -> None:
         """Report an attempt that failed; success is reported when it is on disk."""
         settlement = verdicts.settlement
+        if settlement.verdict is Verdict.CLOSE:
+            return
         claim = settlement.claim
         if settlement.verdict is Verdict.RETRY:
             notify(
@@ -182,39 +202,46 @@ class Dispatcher:
 
     def _start(self, plugin: str) -> None:
         with self._lock:
-            handovers = self._lane.start(plugin)
-            generation = self._lane.generation(plugin)
+            started = self._lane.start(plugin)
+            if started is None:
+                return
             now = time.monotonic()
-            for _, keys in handovers:
+            for keys in started.keys:
                 self._guard.handling(plugin, keys, now)
-        for position, (handover, _) in enumerate(handovers):
+        for position, sequence in enumerate(started.sequences):
             failpoint("handover.before")
-            if not self._run(plugin, handover):
-                self._unreached(plugin, [rest for rest, _ in handovers[position:]], generation)
+            if not self._run(plugin, sequence):
+                rest = [handover for later in started.sequences[position:] for handover in later]
+                with self._lock:
+                    self._lane.unreached(plugin, rest, started.generation)
+                self.wake()
                 return
             failpoint("handover.after")
 
-    def _run(self, plugin: str, handover: Handover) -> bool:
+    def _run(self, plugin: str, sequence: list[Handover]) -> bool:
         try:
-            self._runner.run(plugin, handover)
+            self._runner.run(plugin, sequence)
         except Exception as error:  # noqa: BLE001 - contains the runner: whatever its fault, the delivery is kept
             _log.warning(
-                "plugin could not be reached", plugin=plugin, event_id=handover.event_id, error=str(error)
+                "plugin could not be reached", plugin=plugin, event_id=sequence[0].event_id, error=str(error)
             )
             return False
         return True
 
-    def _unreached(self, plugin: str, handovers: list[Handover], generation: int) -> None:
-        with self._lock:
-            for handover in handovers:
-                self._lane.unreached(plugin, handover.delivery_id, handover.token, generation)
-        self.wake()
-
     def drain(self) -> None:
-        """Start nothing more."""
+        """Start nothing more; what was handed over and has not begun comes back."""
         with self._lock:
             self._lane.drain()
+            plugins = self._lane.ahead()
+        for plugin in plugins:
+            self._recall(plugin)
         self.wake()
+
+    def _recall(self, plugin: str) -> None:
+        try:
+            self._runner.recall(plugin)
+        except Exception as error:  # noqa: BLE001 - contains the runner: what it keeps is given back at the end
+            _log.warning("plugin could not be reached", plugin=plugin, error=str(error))
 
     def interrupt(self) -> int:
         """Give back what still runs, because the daemon ends; returns how many deliveries that are."""

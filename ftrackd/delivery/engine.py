@@ -143,13 +143,18 @@ class Delivery:
         self._interactive.plugin_gone(plugin)
         self._dispatcher.plugin_gone(plugin)
 
-    def finished(self, plugin: str, outcome: Outcome) -> bool:
-        """An attempt came to its end; False when that delivery is not running any more, and nothing
-        changes.
+    def finished(self, plugin: str, *outcomes: Outcome) -> bool:
+        """Attempts came to their end, and with one that failed what did not begin because of it.
+
+        Returns:
+            False when one of those deliveries is not running any more; its outcome changes nothing.
         """
-        if outcome.delivery_id < 0:
-            return self._interactive.finished(plugin, outcome)
-        return self._dispatcher.finished(plugin, outcome)
+        durable = [outcome for outcome in outcomes if outcome.delivery_id >= 0]
+        is_known = self._dispatcher.finished(plugin, durable) if durable else True
+        for outcome in outcomes:
+            if outcome.delivery_id < 0:
+                is_known &= self._interactive.finished(plugin, outcome)
+        return is_known
 
     def drain(self, deadline_s: float) -> bool:
         """Start nothing more, and wait for what runs and for the disk.

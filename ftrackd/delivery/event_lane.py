@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -71,6 +71,16 @@ class Verdicts(NamedTuple):
     urgent: bool = True
 
 
+class Started(NamedTuple):
+    """What a plugin is handed: sequences, each to be run in turn, and the keys of the first of each, which
+    begin at once. ``generation`` tells whether the plugin is still the same afterwards.
+    """
+
+    generation: int
+    sequences: list[list[Handover]]
+    keys: list[tuple[str, ...]]
+
+
 @dataclass(slots=True)
 class EventLane:
     """Decides what is claimed, started, retried and parked.
@@ -114,12 +124,13 @@ class EventLane:
         """
         plugin = self._plugin(name)
         plugin.ready = False
+        begun, unbegun = plugin.window.interrupt()
+        plugin.window.put_back(unbegun)
         self._give_back(plugin)
-        claims = plugin.window.interrupt()
         if self.draining:
-            return [self._interrupted(claim) for claim in claims]
+            return [self._interrupted(claim) for claim in begun]
         error = "The plugin's process ended while it ran this."
-        return [self._failed(plugin, claim, error, None, now) for claim in claims]
+        return [self._failed(plugin, claim, error, None, now) for claim in begun]
 
     def _interrupted(self, claim: Claim) -> Verdicts:
         """Give back, uncounted, what ran in a process that the end of the daemon ended."""
@@ -127,24 +138,21 @@ class EventLane:
         self.settlements.append(settlement)
         return Verdicts(settlement)
 
-    def generation(self, name: str) -> int:
-        """A number that changes when a plugin becomes ready; see :meth:`unreached`."""
-        plugin = self._plugins.get(name)
-        return 0 if plugin is None else plugin.generation
+    def unreached(self, name: str, handovers: Sequence[Handover], generation: int) -> None:
+        """Deliveries could not be handed over: they did not run, and the plugin is not there.
 
-    def unreached(self, name: str, delivery_id: int, token: int, generation: int) -> None:
-        """A delivery could not be handed over: it did not run, and the plugin is not there.
-
-        ``generation`` is of the moment when it started: with another one by now the plugin may have become
+        ``generation`` is of the moment when they started: with another one by now the plugin may have become
         ready meanwhile, and would not say so again.
         """
         plugin = self._plugin(name)
-        claim = plugin.window.finish(delivery_id, token)
-        if claim is not None:
-            self.settlements.append(Settlement(claim, Verdict.RELEASE))
+        plugin.window.put_back(self._taken(plugin, handovers))
         if plugin.generation == generation:
             plugin.ready = False
         self._give_back(plugin)
+
+    def _taken(self, plugin: _Plugin, deliveries: Sequence[Handover | Outcome]) -> list[Claim]:
+        claims = [plugin.window.finish(delivery.delivery_id, delivery.token) for delivery in deliveries]
+        return [claim for claim in claims if claim is not None]
 
     def _give_back(self, plugin: _Plugin) -> None:
         self.settlements += [Settlement(claim, Verdict.RELEASE) for claim in plugin.window.abandon()]
@@ -224,12 +232,38 @@ class EventLane:
         if outlook.due_in_s is not None:
             plugin.wait_until(now + outlook.due_in_s)
 
-    def start(self, name: str) -> list[tuple[Handover, tuple[str, ...]]]:
-        """What a plugin begins now, each with its keys; the caller hands it over."""
+    def start(self, name: str) -> Started | None:
+        """What a plugin is handed now; None when it is nothing."""
         plugin = self._plugins.get(name)
         if plugin is None or not plugin.ready or self.draining:
-            return []
-        return [(_handover(claim), claim.keys) for claim in plugin.window.start()]
+            return None
+        sequences = plugin.window.start()
+        if not sequences:
+            return None
+        return Started(
+            plugin.generation,
+            [[_handover(claim) for claim in sequence] for sequence in sequences],
+            [sequence[0].keys for sequence in sequences],
+        )
+
+    def first_keys(self, name: str) -> tuple[str, ...]:
+        """The keys of what a plugin that runs one at a time runs now."""
+        plugin = self._plugins.get(name)
+        first = plugin.window.first() if plugin is not None else None
+        return first.keys if first is not None else ()
+
+    def ahead(self) -> list[str]:
+        """The plugins that were handed what they have not begun."""
+        return [name for name, plugin in self._plugins.items() if plugin.window.ahead]
+
+    def unbegun(self, name: str, outcomes: Sequence[Outcome]) -> None:
+        """Deliveries that were handed over come back, because their turn did not come."""
+        plugin = self._plugins.get(name)
+        if plugin is None:
+            return
+        plugin.window.put_back(self._taken(plugin, outcomes))
+        if self.draining:
+            self._give_back(plugin)
 
     def finished(self, name: str, outcome: Outcome, now: float) -> Verdicts | None:
         """An attempt came to its end; None when it is not the running one, and its outcome counts for
@@ -240,7 +274,7 @@ class EventLane:
         if plugin is None or claim is None:
             return None
         if outcome.status == "returned":
-            if plugin.window.waiting == 0 and (plugin.starved or plugin.brake.until):
+            if plugin.window.free and (plugin.starved or plugin.brake.until):
                 plugin.more = True
             plugin.brake.succeeded()
             verdicts = Verdicts(Settlement(claim, Verdict.CLOSE, seconds=outcome.seconds), urgent=plugin.more)
@@ -293,9 +327,12 @@ class EventLane:
         """Give back what still runs, uncounted, because the daemon ends and not the plugin; returns how
         many.
         """
-        claims = [claim for plugin in self._plugins.values() for claim in plugin.window.interrupt()]
-        self.settlements += [Settlement(claim, Verdict.RELEASE) for claim in claims]
-        return len(claims)
+        count = 0
+        for plugin in self._plugins.values():
+            begun, unbegun = plugin.window.interrupt()
+            self.settlements += [Settlement(claim, Verdict.RELEASE) for claim in (*begun, *unbegun)]
+            count += len(begun)
+        return count
 
 
 def _handover(claim: Claim) -> Handover:

@@ -92,7 +92,7 @@ class InteractiveDispatcher:
             with self._condition:
                 readiness = self._lane.readiness(plugin)
             try:
-                self._runner.run(plugin, handover)
+                self._runner.run(plugin, [handover])
             except Exception as error:  # noqa: BLE001 - contains the runner: other plugins still get the event
                 _log.warning(
                     "plugin could not be reached", plugin=plugin, event_id=handover.event_id, error=str(error)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 from ftrackd.delivery.classification import Lane
 
-Status = Literal["returned", "raised", "timed_out", "died"]
+Status = Literal["returned", "raised", "timed_out", "died", "unbegun"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +42,27 @@ class Handover(NamedTuple):
 class Runner(Protocol):
     """Runs deliveries in plugins."""
 
-    def run(self, plugin: str, delivery: Handover) -> None:
-        """Pass a delivery to the plugin; must not block, the outcome comes to :meth:`Delivery.finished`.
+    def run(self, plugin: str, deliveries: Sequence[Handover]) -> None:
+        """Pass deliveries to the plugin, to be run in turn; must not block, the outcomes come to
+        :meth:`Delivery.finished`.
 
-        Called from the engine's threads. An error means that the plugin cannot be reached: the delivery did
-        not run, and the engine waits for the next :meth:`Delivery.plugin_ready`.
+        The next one begins only when the one before has returned and its outcome is on its way. After one
+        that ended otherwise none of the rest begins: they come back as ``unbegun`` together with its
+        outcome. Called from the engine's threads. An error means that the plugin cannot be reached: none of
+        them ran, and the engine waits for the next :meth:`Delivery.plugin_ready`.
+        """
+
+    def recall(self, plugin: str) -> None:
+        """Let the plugin finish what it runs and begin nothing more of what it was passed before; the rest
+        comes back as ``unbegun``. Must not block.
         """
 
 
 class Outcome(Protocol):
     """How an attempt ended; the daemon may pass any object with these attributes.
 
-    ``transient``: worth another attempt (connection lost, 502, 503, 504, timeout). ``error`` is its text or
+    ``status`` ``unbegun``: there was no attempt, nothing of the plugin ran. ``transient``: worth another
+    attempt (connection lost, 502, 503, 504, timeout). ``error`` is its text or
     traceback, ``error_id`` what the log and a reply call it. ``stopped``: a callback called
     ``event.stop()``.
     """

@@ -1,58 +1,84 @@
-"""What one plugin has claimed: which of it runs, and what may run next."""
+"""What one plugin has claimed: which of it was handed over, and what may be handed over next."""
 
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from ftrackd.delivery.journal import Claim
+
+HANDED_AHEAD: Final = 32
+HANDED_AHEAD_BYTES: Final = 512 * 1024
 
 
 class Window:
     """The claimed deliveries of one plugin, in order.
 
-    Claims are made in batches, so that disk and database are asked once for many deliveries; from here they
-    start one by one, at most ``concurrency`` at a time, and never two that share a key. Not thread-safe.
+    Claims are made in batches, so that disk and database are asked once for many deliveries. With a
+    concurrency of 1 they are also handed over in batches, to be run in turn; the next batch when nothing of
+    the one before is left. With more, those that share no key are handed over one by one, as many as run
+    side by side. Not thread-safe.
     """
 
     def __init__(self, concurrency: int) -> None:
         self.concurrency = concurrency
         self._waiting: deque[Claim] = deque()
-        self._running: dict[int, Claim] = {}
+        self._handed_over: dict[int, Claim] = {}
+        self._in_turn = False  # whether only the first of what is handed over runs
 
     @property
     def waiting(self) -> int:
-        """How many claimed deliveries have not started."""
+        """How many claimed deliveries have not been handed over."""
         return len(self._waiting)
 
     @property
     def running(self) -> int:
         """How many run."""
-        return len(self._running)
+        return min(1, len(self._handed_over)) if self._in_turn else len(self._handed_over)
+
+    @property
+    def ahead(self) -> int:
+        """How many were handed over and do not run yet."""
+        return len(self._handed_over) - self.running
 
     @property
     def free(self) -> int:
         """How many could start at once if they were claimed now; none while others wait before them."""
-        return 0 if self._waiting else max(0, self.concurrency - len(self._running))
+        return 0 if self._waiting else max(0, self.concurrency - len(self._handed_over))
 
     def add(self, claims: list[Claim]) -> None:
         """Append claims, older first."""
         self._waiting.extend(claims)
 
-    def start(self) -> list[Claim]:
-        """Take what may start now and count it as running."""
-        started: list[Claim] = []
+    def start(self) -> list[list[Claim]]:
+        """Take what may be handed over now: sequences, each to be run in turn."""
         if self.concurrency == 1:
-            if self._waiting and not self._running:
-                started.append(self._waiting.popleft())
-        elif self._waiting and len(self._running) < self.concurrency:
-            started = self._disjoint()
-        for claim in started:
-            self._running[claim.delivery_id] = claim
+            started = [self._next()] if self._waiting and not self._handed_over else []
+        elif self._waiting and len(self._handed_over) < self.concurrency:
+            started = [[claim] for claim in self._disjoint()]
+        else:
+            started = []
+        if started:
+            self._in_turn = self.concurrency == 1
+        for sequence in started:
+            self._handed_over.update((claim.delivery_id, claim) for claim in sequence)
         return started
 
+    def _next(self) -> list[Claim]:
+        claim = self._waiting.popleft()
+        sequence, size = [claim], len(claim.payload)
+        # What was tried before goes alone: it may be what ended its process.
+        while claim.attempt == 1 and self._waiting and len(sequence) < HANDED_AHEAD:
+            claim = self._waiting[0]
+            size += len(claim.payload)
+            if claim.attempt > 1 or size > HANDED_AHEAD_BYTES:
+                break
+            sequence.append(self._waiting.popleft())
+        return sequence
+
     def _disjoint(self) -> list[Claim]:
-        busy = {key for claim in self._running.values() for key in claim.keys}
-        room = self.concurrency - len(self._running)
+        busy = {key for claim in self._handed_over.values() for key in claim.keys}
+        room = self.concurrency - len(self._handed_over)
         started: list[Claim] = []
         kept: deque[Claim] = deque()
         while self._waiting:
@@ -69,21 +95,29 @@ class Window:
         self._waiting = kept
         return started
 
+    def first(self) -> Claim | None:
+        """The oldest of what was handed over; when it is run in turn, the one that runs."""
+        return next(iter(self._handed_over.values()), None)
+
     def finish(self, delivery_id: int, token: int) -> Claim | None:
-        """Take a delivery out of the running ones; None when it does not run under this token."""
-        claim = self._running.get(delivery_id)
+        """Take a delivery out of what was handed over; None when it is not there under this token."""
+        claim = self._handed_over.get(delivery_id)
         if claim is None or claim.token != token:
             return None
-        return self._running.pop(delivery_id)
+        return self._handed_over.pop(delivery_id)
+
+    def put_back(self, claims: list[Claim]) -> None:
+        """Put in front what was handed over and did not begin, older first."""
+        self._waiting.extendleft(reversed(claims))
 
     def abandon(self) -> list[Claim]:
-        """Take out everything that has not started."""
+        """Take out everything that was not handed over."""
         waiting = list(self._waiting)
         self._waiting.clear()
         return waiting
 
-    def interrupt(self) -> list[Claim]:
-        """Take out everything that runs."""
-        running = list(self._running.values())
-        self._running.clear()
-        return running
+    def interrupt(self) -> tuple[list[Claim], list[Claim]]:
+        """Take out everything that was handed over: what runs, and what has not begun."""
+        claims, running = list(self._handed_over.values()), self.running
+        self._handed_over.clear()
+        return claims[:running], claims[running:]

@@ -264,7 +264,7 @@ class _Listener:
     def plugin_gone(self, plugin: str, reason: str) -> None:
         """Nothing is delivered in a check."""
 
-    def delivery_done(self, plugin: str, outcome: HostedOutcome) -> None:
+    def deliveries_done(self, plugin: str, outcomes: Sequence[HostedOutcome]) -> None:
         """Nothing is delivered in a check."""
 
     def state_changed(self, status: PluginStatus) -> None:

@@ -115,18 +115,26 @@ class Host:
         """Return where every plugin stands, in load order."""
         return self._loop.ask(self._statuses)
 
-    def deliver(self, plugin: str, delivery: HostedDelivery) -> None:
-        """Send a delivery to *plugin*; its outcome goes to the listener. Does not wait.
+    def deliver(self, plugin: str, *deliveries: HostedDelivery) -> None:
+        """Send deliveries of one lane to *plugin*; their outcomes go to the listener. Does not wait.
 
-        Raises :class:`UnknownPluginError` for a name that is not hosted, and :class:`PluginNotRunningError`
-        for a plugin without a process: the listener hears when it is ready.
+        Several are run in turn: the next begins when the one before returned and that is reported, after
+        one that ended otherwise none; the rest has the outcome ``unbegun``. Raises
+        :class:`UnknownPluginError` for a name that is not hosted, and :class:`PluginNotRunningError` for a
+        plugin without a process: the listener hears when it is ready.
         """
         group = self._group(plugin)
         for _ in range(_DELIVER_ATTEMPTS):
             process = group.current
-            if process is not None and process.deliver(plugin, delivery):
+            if process is not None and process.deliver(plugin, deliveries):
                 return
         raise PluginNotRunningError(f"{plugin} is not running")
+
+    def recall(self, plugin: str) -> None:
+        """Let *plugin* begin none of the event lane's deliveries that it was sent; they end ``unbegun``."""
+        process = self._group(plugin).current
+        if process is not None:
+            process.send("recall", {"plugin": plugin})
 
     def answer_launch(self, plugin: str, raw: bytes, error_id: str) -> None:
         """Tell whoever launched an action that it failed; for one that never reached the plugin's process.
@@ -278,6 +286,7 @@ class Host:
             group.generation,
             {plugin.source.name: plugin.concurrency for plugin in specifications},
             self._heard,
+            self._done,
             self._closed,
             OutputLines([plugin.source.name for plugin in specifications], self._settings.log_lines_per_s),
         )
@@ -322,8 +331,6 @@ class Host:
     def _heard(self, process: HostedProcess, frame: Frame) -> None:
         group = process.group
         match frame.kind:
-            case "done":
-                self._relay.done(group, process, frame)
             case "published":
                 if process is group.candidate:
                     process.published.append(frame)
@@ -341,6 +348,9 @@ class Host:
                 self._started(process, frame)
             case "finished":
                 process.finish_by = time.monotonic() + _FINISH_GRACE_S
+
+    def _done(self, process: HostedProcess, frames: Sequence[Frame]) -> None:
+        self._relay.done(process.group, process, frames)
 
     def _ponged(self, process: HostedProcess, frame: Frame) -> None:
         process.last_pong = time.monotonic()
@@ -452,8 +462,7 @@ class Host:
         group = process.group
         reason = process.describe_end()
         now = time.monotonic()
-        for flight in process.take_flights():
-            self._relay.lost(group, process, flight, now, reason)
+        self._relay.lost(group, process, process.take_flights(), now, reason)
         if process in group.retiring:
             group.retiring.remove(process)
             self._retired(group, process)

@@ -9,7 +9,9 @@ from typing import Any, Literal, NamedTuple, Protocol
 from pydantic import SecretStr
 
 Lane = Literal["event", "interactive"]
-OutcomeStatus = Literal["returned", "raised", "timed_out", "died"]
+OutcomeStatus = Literal["returned", "raised", "timed_out", "died", "unbegun"]
+DeliveryId = int | str
+"""Whatever the daemon calls a delivery; it comes back with the outcome."""
 PluginState = Literal[
     "starting", "running", "failed", "restarting", "disabled", "refused", "stopping", "stopped"
 ]
@@ -53,25 +55,29 @@ class PluginSubscription:
 
 
 class HostedDelivery(NamedTuple):  # these two are made for each delivery, where a frozen dataclass is slow
-    """One event for one plugin. ``raw`` is the event's JSON exactly as it was received."""
+    """One event for one plugin. ``raw`` is the event's JSON exactly as it was received, ``topic`` and
+    ``event_id`` what it says, empty when nobody looked.
+    """
 
-    delivery_id: str
+    delivery_id: DeliveryId
     token: int
     lane: Lane
     raw: bytes
     is_replayed: bool = False
     attempt: int = 1
     expires_at: float | None = None
+    topic: str = ""
+    event_id: str = ""
 
 
 class HostedOutcome(NamedTuple):
-    """How a delivery ended; ``seconds`` is how long it ran.
+    """How a delivery ended; ``seconds`` is how long it ran. ``unbegun``: not at all, its turn did not come.
 
     ``is_transient`` says that the cause lies outside: a connection, a busy server, a plugin between two
     processes. A process that died during the delivery is not called that, since the event may be the reason.
     """
 
-    delivery_id: str
+    delivery_id: DeliveryId
     token: int
     status: OutcomeStatus
     error: str = ""
@@ -79,13 +85,15 @@ class HostedOutcome(NamedTuple):
     error_id: str = ""
     is_stopped: bool = False
     seconds: float = 0.0
+    topic: str = ""
+    event_id: str = ""
 
 
 @dataclass(frozen=True)
 class RunningCallback:
     """A delivery that a plugin works on. ``seconds`` since it began."""
 
-    delivery_id: str
+    delivery_id: DeliveryId
     lane: Lane
     topic: str
     seconds: float
@@ -145,8 +153,8 @@ class HostListener(Protocol):
     def plugin_gone(self, plugin: str, reason: str) -> None:
         """The plugin takes no deliveries until it is ready again."""
 
-    def delivery_done(self, plugin: str, outcome: HostedOutcome) -> None:
-        """A delivery ended."""
+    def deliveries_done(self, plugin: str, outcomes: Sequence[HostedOutcome]) -> None:
+        """Deliveries ended; together with one that failed comes what did not begin because of it."""
 
     def state_changed(self, status: PluginStatus) -> None:
         """Something an operator would see has changed."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import collections
+import itertools
+import operator
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -20,7 +22,7 @@ from ftrackd.hosting.errors import LinkError
 from ftrackd.hosting.group import PluginGroup
 from ftrackd.hosting.link import Frame, FrameDecoder, encode_frame
 from ftrackd.hosting.loop import HostLoop
-from ftrackd.hosting.model import HostedDelivery, PluginSubscription, RunningCallback
+from ftrackd.hosting.model import DeliveryId, HostedDelivery, PluginSubscription, RunningCallback
 from ftrackd.hosting.stacks import plugin_stacks
 
 ProcessState = Literal["spawning", "starting", "running", "finishing", "ended"]
@@ -29,16 +31,19 @@ _OUTPUT_BYTES_PER_READ: Final = 1 << 16
 _OUTPUT_PAUSE_S: Final = 0.02
 _STACK_LIMIT_BYTES: Final = 60_000
 _STACK_QUIET_S: Final = 0.2
+_KIND: Final = operator.attrgetter("kind")
 
 
-@dataclass
+@dataclass(slots=True)
 class Flight:
-    """A delivery on its way through a plugin process. Times are ``time.monotonic()``."""
+    """A delivery on its way through a plugin process. Times are ``time.monotonic()``.
+
+    ``lane``: the flights of its plugin and lane, in the order in which they begin.
+    """
 
     plugin: str
     delivery: HostedDelivery
-    sent_at: float
-    topic: str = ""
+    lane: dict[DeliveryId, Flight]
     began_at: float | None = None
     is_reported: bool = False
     is_condemned: bool = False
@@ -123,12 +128,14 @@ class HostedProcess:
         generation: int,
         concurrency: Mapping[str, int],
         on_frame: Callable[[HostedProcess, Frame], None],
+        on_done: Callable[[HostedProcess, Sequence[Frame]], None],
         on_end: Callable[[HostedProcess], None],
         output: OutputLines,
     ) -> None:
         self._loop = loop
         self._concurrency = concurrency
         self._on_frame = on_frame
+        self._on_done = on_done
         self._on_end = on_end
         self._decoder = FrameDecoder()
         self._unsent: collections.deque[memoryview] = collections.deque()
@@ -146,12 +153,13 @@ class HostedProcess:
         self.pid: int | None = None
         self.started_at = time.monotonic()
         self.running_since: float | None = None
-        self.flights: dict[str, Flight] = {}
+        self.flights: dict[DeliveryId, Flight] = {}
+        self._lanes: dict[tuple[str, str], dict[DeliveryId, Flight]] = {}
         self.subscriptions: dict[str, dict[str, PluginSubscription]] = {plugin: {} for plugin in plugins}
         self.published: list[Frame] = []
         self.report = StartReport()
         self.end_reason = ""
-        self.timed_out: set[str] = set()
+        self.timed_out: set[DeliveryId] = set()
         self.kill_at: float | None = None
         self.kill_without_stack_at: float | None = None
         self.is_doomed = False
@@ -203,24 +211,36 @@ class HostedProcess:
         with self._lock:
             self._send(encode_frame(kind, header, payload))
 
-    def deliver(self, plugin: str, delivery: HostedDelivery) -> bool:
-        """Send a delivery; return whether the process takes any. From any thread."""
-        header = {
-            "plugin": plugin,
-            "id": delivery.delivery_id,
-            "token": delivery.token,
-            "lane": delivery.lane,
-            "attempt": delivery.attempt,
-            "replayed": delivery.is_replayed,
-            "expires": delivery.expires_at,
-        }
+    def deliver(self, plugin: str, deliveries: Sequence[HostedDelivery]) -> bool:
+        """Send deliveries of one lane, to be run in turn; return whether the process takes any. From any
+        thread.
+        """
+        lane_name = deliveries[0].lane
+        items = [
+            (
+                delivery.delivery_id,
+                delivery.token,
+                delivery.attempt,
+                delivery.is_replayed,
+                delivery.expires_at,
+                len(delivery.raw),
+            )
+            for delivery in deliveries
+        ]
+        data = encode_frame(
+            "deliver",
+            {"plugin": plugin, "lane": lane_name, "items": items},
+            b"".join([delivery.raw for delivery in deliveries]),
+        )
         with self._lock:
             if self.state != "running" or plugin not in self._ready:
                 return False
-            flight = Flight(plugin, delivery, time.monotonic())
-            self.flights[delivery.delivery_id] = flight
-            self._set_beginnings(plugin, delivery.lane, flight.sent_at)
-            self._send(encode_frame("deliver", header, delivery.raw))
+            lane = self._lanes.setdefault((plugin, lane_name), {})
+            for delivery in deliveries:
+                flight = Flight(plugin, delivery, lane)
+                lane[delivery.delivery_id] = self.flights[delivery.delivery_id] = flight
+            self._set_beginnings(plugin, lane_name, lane)
+            self._send(data)
         return True
 
     def run(self) -> None:
@@ -235,19 +255,23 @@ class HostedProcess:
         with self._lock:
             self.state = "finishing"
 
-    def landed(self, delivery_id: str) -> Flight | None:
-        """Return the flight that ended, and let the next one of its lane begin."""
+    def landed(self, delivery_ids: Sequence[DeliveryId]) -> list[Flight | None]:
+        """Return the flights that ended, and let the next ones of their lanes begin."""
         with self._lock:
-            flight = self.flights.pop(delivery_id, None)
-            if flight is not None:
-                self._set_beginnings(flight.plugin, flight.delivery.lane, time.monotonic())
-            return flight
+            flights = [self.flights.pop(delivery_id, None) for delivery_id in delivery_ids]
+            for flight in flights:
+                if flight is not None:
+                    del flight.lane[flight.delivery.delivery_id]
+            for key, lane in self._lanes.items():
+                self._set_beginnings(*key, lane)
+            return flights
 
     def take_flights(self) -> list[Flight]:
         """Return all flights, which end with the process."""
         with self._lock:
             flights = list(self.flights.values())
             self.flights.clear()
+            self._lanes.clear()
             return flights
 
     def begun_flights(self) -> list[Flight]:
@@ -332,16 +356,12 @@ class HostedProcess:
                 os.close(descriptor)
         self._output = self._diagnostics = self._child_output = self._child_diagnostics = -1
 
-    def _set_beginnings(self, plugin: str, lane: str, now: float) -> None:
+    def _set_beginnings(self, plugin: str, name: str, lane: dict[DeliveryId, Flight]) -> None:
         """Note which flights of a lane run: the first ones, as many as it has threads."""
-        places = self._concurrency.get(plugin, 1) if lane == "event" else 1
-        for flight in self.flights.values():
-            if flight.plugin == plugin and flight.delivery.lane == lane:
-                if places == 0:
-                    return
-                places -= 1
-                if flight.began_at is None:
-                    flight.began_at = now
+        places = self._concurrency.get(plugin, 1) if name == "event" else 1
+        for flight in itertools.islice(lane.values(), places):
+            if flight.began_at is None:
+                flight.began_at = time.monotonic()
 
     def _send(self, data: bytes) -> None:
         view = memoryview(data)
@@ -392,8 +412,12 @@ class HostedProcess:
         except LinkError as error:
             self.end_reason = f"it sent something unreadable: {error}"
             return self._end_link()
-        for frame in frames:
-            self._on_frame(self, frame)
+        for kind, some in itertools.groupby(frames, _KIND):
+            if kind == "done":
+                self._on_done(self, list(some))
+                continue
+            for frame in some:
+                self._on_frame(self, frame)
         return True
 
     def _end_link(self) -> bool:
@@ -451,10 +475,10 @@ def signal_name(number: int) -> str:
 
 
 def topic_of(flight: Flight) -> str:
-    """Return the topic of the event in flight; read from its JSON only when somebody asks."""
-    if not flight.topic:
-        try:
-            flight.topic = str(_json.loads(flight.delivery.raw).get("topic", ""))
-        except (ValueError, AttributeError):
-            flight.topic = "unreadable"
-    return flight.topic
+    """Return the topic of the event in flight; read from its JSON when it is not known."""
+    if flight.delivery.topic:
+        return flight.delivery.topic
+    try:
+        return str(_json.loads(flight.delivery.raw).get("topic", ""))
+    except (ValueError, AttributeError):
+        return "unreadable"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ftrackd.api import _json
@@ -19,6 +20,7 @@ from ftrackd.hosting.model import (
 from ftrackd.hosting.process import Flight, HostedProcess, topic_of
 
 _LAUNCH_TOPIC: Final = "ftrack.action.launch"
+_UNBEGUN: Final[Mapping[str, Any]] = {"status": "unbegun"}
 
 
 class Relay:
@@ -83,57 +85,72 @@ class Relay:
 
         self._listener.plugin_published(plugin, frame.payload, acknowledge)
 
-    def done(self, group: PluginGroup, process: HostedProcess, frame: Frame) -> None:
-        """Pass on the outcome that a process reports."""
-        header = frame.header
-        flight = process.landed(header["id"])
-        if flight is None:
-            return
-        status: OutcomeStatus = header["status"]
-        group.count(flight.plugin, status)
-        if header.get("uncommitted"):
-            group.count(flight.plugin, "uncommitted", header["uncommitted"])
-        group.restart.succeeded()
-        self._listener.delivery_done(
-            flight.plugin,
-            HostedOutcome(
-                delivery_id=flight.delivery.delivery_id,
-                token=flight.delivery.token,
-                status=status,
-                error=header.get("error", ""),
-                is_transient=header.get("transient", False),
-                error_id=header.get("error_id", ""),
-                is_stopped=header.get("stopped", False),
-                seconds=header.get("seconds", 0.0),
-            ),
-        )
+    def done(self, group: PluginGroup, process: HostedProcess, frames: Sequence[Frame]) -> None:
+        """Pass on the outcomes that a process reports."""
+        reports = [(frame.header["id"], frame.header) for frame in frames]
+        for frame in frames:
+            reports += [(unbegun, _UNBEGUN) for unbegun in frame.header.get("unbegun", ())]
+        outcomes: dict[str, list[HostedOutcome]] = {}
+        flights = process.landed([delivery_id for delivery_id, _ in reports])
+        for flight, (_, header) in zip(flights, reports, strict=True):
+            if flight is None:
+                continue
+            status: OutcomeStatus = header["status"]
+            if status != "unbegun":
+                group.count(flight.plugin, status)
+                group.restart.succeeded()
+            if "uncommitted" in header:
+                group.count(flight.plugin, "uncommitted", header["uncommitted"])
+            outcome = _outcome_of(
+                flight,
+                status,
+                header.get("error", ""),
+                header.get("transient", False),
+                header.get("error_id", ""),
+                header.get("stopped", False),
+                header.get("seconds", 0.0),
+            )
+            outcomes.setdefault(flight.plugin, []).append(outcome)
+        for plugin, of_plugin in outcomes.items():
+            self._listener.deliveries_done(plugin, of_plugin)
 
     def lost(
-        self, group: PluginGroup, process: HostedProcess, flight: Flight, now: float, reason: str
+        self, group: PluginGroup, process: HostedProcess, flights: Sequence[Flight], now: float, reason: str
     ) -> None:
-        """Give the outcome of a delivery whose process ended."""
+        """Give the outcomes of deliveries whose process ended."""
+        outcomes: dict[str, list[HostedOutcome]] = {}
+        launches: list[tuple[Flight, str]] = []
+        for flight in flights:
+            if flight.began_at is None and flight.delivery.lane == "event":
+                outcome = _outcome_of(flight, "unbegun")
+            else:
+                outcome = self._lost_one(group, process, flight, now, reason)
+                if topic_of(flight) == _LAUNCH_TOPIC:
+                    launches.append((flight, outcome.error_id))
+            outcomes.setdefault(flight.plugin, []).append(outcome)
+        for plugin, of_plugin in outcomes.items():
+            self._listener.deliveries_done(plugin, of_plugin)
+        for flight, error_id in launches:
+            self.answer_launch(flight.plugin, flight.delivery.raw, error_id)
+
+    def _lost_one(
+        self, group: PluginGroup, process: HostedProcess, flight: Flight, now: float, reason: str
+    ) -> HostedOutcome:
         is_culprit = flight.delivery.delivery_id in process.timed_out
         status: OutcomeStatus = "timed_out" if is_culprit else "died"
         group.count(flight.plugin, status)
-        error_id = uuid.uuid4().hex[:8]
         stack = (process.exit.stack if process.exit else "") or group.stacks.get(flight.plugin, "")
         if flight.began_at is None:
             text = f"its process ended before it could begin: {reason}"
         else:
             text = f"{reason}\n{stack}".rstrip()
-        self._listener.delivery_done(
-            flight.plugin,
-            HostedOutcome(
-                delivery_id=flight.delivery.delivery_id,
-                token=flight.delivery.token,
-                status=status,
-                error=text,
-                error_id=error_id,
-                seconds=now - flight.began_at if flight.began_at is not None else 0.0,
-            ),
+        return _outcome_of(
+            flight,
+            status,
+            text,
+            error_id=uuid.uuid4().hex[:8],
+            seconds=now - flight.began_at if flight.began_at is not None else 0.0,
         )
-        if topic_of(flight) == _LAUNCH_TOPIC:
-            self.answer_launch(flight.plugin, flight.delivery.raw, error_id)
 
     def answer_launch(self, plugin: str, raw: bytes, error_id: str) -> None:
         """Tell whoever launched an action that it failed; its own process cannot."""
@@ -160,3 +177,27 @@ class Relay:
             "inReplyToEvent": event.get("id"),
         }
         self._listener.plugin_published(plugin, _json.dumps(reply), lambda *_: None)
+
+
+def _outcome_of(
+    flight: Flight,
+    status: OutcomeStatus,
+    error: str = "",
+    is_transient: bool = False,
+    error_id: str = "",
+    is_stopped: bool = False,
+    seconds: float = 0.0,
+) -> HostedOutcome:
+    delivery = flight.delivery
+    return HostedOutcome(
+        delivery.delivery_id,
+        delivery.token,
+        status,
+        error,
+        is_transient,
+        error_id,
+        is_stopped,
+        seconds,
+        delivery.topic,
+        delivery.event_id,
+    )

@@ -97,6 +97,8 @@ class PluginProcess:
                 self._control.put(frame)
             elif frame.kind == "deliver":
                 runtime.deliver(frame)
+            elif frame.kind == "recall":
+                runtime.recall()
             elif frame.kind == "reply":
                 runtime.reply(frame.payload)
             elif frame.kind == "acknowledge":

@@ -10,7 +10,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from ftrackd.api._plugin_discovery import PluginSource
 from ftrackd.api._plugin_loading import forget_modules
@@ -32,6 +32,9 @@ from ftrackd.hosting.child.output import current_plugin
 from ftrackd.hosting.child.session import HostedSession
 from ftrackd.hosting.child.specification import PluginSpecification, ProcessSpecification
 from ftrackd.hosting.link import Frame, Link
+
+if TYPE_CHECKING:
+    from ftrackd.hosting.model import DeliveryId
 
 _LAUNCH_TOPIC: Final = "ftrack.action.launch"
 _logger = logging.getLogger("ftrackd.hosting.plugin")
@@ -71,6 +74,33 @@ class ImportedModules:
         return True
 
 
+class _Sequence:
+    """Deliveries to be run in turn, as they came in one frame; ``left``: how many have not begun.
+
+    ``recalls``: how often deliveries had been recalled when it came.
+    """
+
+    def __init__(self, frame: Frame, recalls: int) -> None:
+        self.is_patient = frame.header["lane"] == "event"
+        self.recalls = recalls
+        self._items: Sequence[Sequence[Any]] = frame.header["items"]
+        self._payload = frame.payload
+        self._offset = 0
+        self.left = len(self._items)
+
+    def left_ids(self) -> list[DeliveryId]:
+        """Return the ids of the deliveries that have not begun."""
+        return [item[0] for item in self._items[len(self._items) - self.left :]]
+
+    def take(self) -> tuple[DeliveryId, DeliveryFacts, float | None, bytes]:
+        """Return the next delivery: its id, its facts, when it expires and its event."""
+        delivery_id, token, attempt, is_replayed, expires_at, size = self._items[-self.left]
+        begin, self._offset = self._offset, self._offset + size
+        self.left -= 1
+        facts = DeliveryFacts(str(delivery_id), token, attempt, is_replayed)
+        return delivery_id, facts, expires_at, self._payload[begin : self._offset]
+
+
 class PluginRuntime:
     """Runs one plugin: starts its Session and its lanes, and hands it what arrives."""
 
@@ -101,6 +131,8 @@ class PluginRuntime:
             "interactive": Lane("interactive", 1),
             "reply": Lane("reply", 1),
         }
+        # Changes when nothing more may begin of what was delivered to the event lane.
+        self._recalls = 0
         self.session: HostedSession | None = None
 
     def start(self) -> None:
@@ -121,10 +153,13 @@ class PluginRuntime:
             lane.start()
 
     def deliver(self, frame: Frame) -> None:
-        """Queue a delivery on its lane."""
-        lane = self._lanes[frame.header["lane"]]
-        is_patient = frame.header["lane"] == "event"
-        lane.put(lambda: self._run(frame, is_patient=is_patient))
+        """Queue deliveries on their lane."""
+        sequence = _Sequence(frame, self._recalls)
+        self._lanes[frame.header["lane"]].put(lambda: self._run(sequence))
+
+    def recall(self) -> None:
+        """Begin none of the event lane's deliveries that came before."""
+        self._recalls += 1
 
     def reply(self, raw: bytes) -> None:
         """Hand a reply to whoever waits for it, while callbacks run."""
@@ -162,7 +197,8 @@ class PluginRuntime:
             self.session.reset()
 
     def finish(self, deadline: float) -> None:
-        """Finish what was delivered until *deadline*, let the plugin clean up, close the Session."""
+        """Finish what runs until *deadline*, let the plugin clean up, close the Session."""
+        self.recall()
         unfinished = [name for name, lane in self._lanes.items() if not lane.finish(deadline)]
         if unfinished:
             _logger.warning("Deliveries of %s did not end in time", self.name)
@@ -204,29 +240,37 @@ class PluginRuntime:
             registry.unregister_all((self.session,))
         self.session.hosted_hub.forget_guest(name)
 
-    def _run(self, frame: Frame, *, is_patient: bool) -> None:
-        with self._turnstile.passing(patient=is_patient):
-            outcome = self._outcome(frame)
+    def _run(self, sequence: _Sequence) -> None:
+        """Run deliveries in turn, each reported before the next begins, until one did not return."""
         try:
-            self._link.send("done", {"plugin": self.name, "id": frame.header["id"], **outcome})
+            while sequence.left:
+                with self._turnstile.passing(patient=sequence.is_patient):
+                    if sequence.is_patient and sequence.recalls != self._recalls:
+                        self._report(None, unbegun=sequence.left_ids())
+                        return
+                    delivery_id, facts, expires_at, raw = sequence.take()
+                    outcome = self._outcome(facts, expires_at, raw)
+                if outcome["status"] != "returned" and sequence.left:
+                    outcome["unbegun"] = sequence.left_ids()
+                    sequence.left = 0
+                self._report(delivery_id, **outcome)
         except OSError:
-            # The main process is gone; whoever comes next finds the delivery unfinished and runs it again.
+            # The main process is gone; whoever comes next finds them unfinished and runs them again.
             return
 
-    def _outcome(self, frame: Frame) -> dict[str, Any]:
-        header = frame.header
+    def _report(self, delivery_id: DeliveryId | None, **outcome: Any) -> None:
+        self._link.send("done", {"plugin": self.name, "id": delivery_id, **outcome})
+
+    def _outcome(self, facts: DeliveryFacts, expires_at: float | None, raw: bytes) -> dict[str, Any]:
         current_plugin.set(self.name)
-        current_delivery.set(
-            DeliveryFacts(header["id"], header["token"], header["attempt"], header["replayed"])
-        )
-        expires_at = header["expires"]
+        current_delivery.set(facts)
         if expires_at is not None and time.time() > expires_at:
             return {"status": "returned", "error": "expired before it could run", "seconds": 0.0}
         began = time.monotonic()
         event: Event | None = None
         errors: Sequence[BaseException]
         try:
-            event = codec.event_from(codec.decode_event(frame.payload))
+            event = codec.event_from(codec.decode_event(raw))
             errors = self._dispatch(event)
         except BaseException as error:  # noqa: BLE001 - contains one delivery: sys.exit, a CancelledError
             errors = [error]

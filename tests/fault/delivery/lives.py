@@ -72,8 +72,8 @@ class LedgerFile(DeliveryListener):
 
 
 class ThreadRunner:
-    """Plugins made of threads. ``failing`` fails at first with every seventh event, and always with every
-    41st.
+    """Plugins made of threads, which run what they are handed in turn. ``failing`` fails at first with every
+    seventh event, and always with every 41st.
     """
 
     def __init__(self, ledger, seed):
@@ -81,6 +81,7 @@ class ThreadRunner:
         self.delivery = None
         self.queues = {plugin: queue.SimpleQueue() for plugin in PLUGINS}
         self.random = random.Random(seed)
+        self.recalls = 0
 
     def start(self):
         for plugin, concurrency in PLUGINS.items():
@@ -88,27 +89,42 @@ class ThreadRunner:
                 threading.Thread(target=self.work, args=(plugin,), daemon=True).start()
             self.delivery.plugin_ready(plugin, concurrency)
 
-    def run(self, plugin, delivery):
-        self.queues[plugin].put(delivery)
+    def run(self, plugin, deliveries):
+        self.queues[plugin].put((self.recalls, deliveries))
+
+    def recall(self, plugin):
+        self.recalls += 1
 
     def work(self, plugin):
         while True:
-            delivery = self.queues[plugin].get()
-            self.ledger.add("started", plugin, delivery.event_id, delivery.delivery_id, delivery.token)
-            if self.random.random() < 0.3:
-                time.sleep(self.random.random() * 0.003)
-            number = int(delivery.event_id[1:])
-            status, transient = "returned", False
-            if plugin == "failing" and number % 41 == 0:
-                status = "raised"
-            elif plugin == "failing" and number % 7 == 0 and delivery.attempt == 1:
-                status, transient = "raised", True
-            if status == "returned":
-                self.ledger.add("ended", plugin, delivery.event_id)
-            self.delivery.finished(
-                plugin,
-                Ended(delivery.delivery_id, delivery.token, status, transient=transient, error="as told"),
-            )
+            recalls, deliveries = self.queues[plugin].get()
+            for position, delivery in enumerate(deliveries):
+                if recalls != self.recalls:
+                    self.delivery.finished(plugin, *unbegun(deliveries[position:]))
+                    break
+                outcome = self.outcome(plugin, delivery)
+                if outcome.status != "returned":
+                    self.delivery.finished(plugin, outcome, *unbegun(deliveries[position + 1 :]))
+                    break
+                self.delivery.finished(plugin, outcome)
+
+    def outcome(self, plugin, delivery):
+        self.ledger.add("started", plugin, delivery.event_id, delivery.delivery_id, delivery.token)
+        if self.random.random() < 0.3:
+            time.sleep(self.random.random() * 0.003)
+        number = int(delivery.event_id[1:])
+        status, transient = "returned", False
+        if plugin == "failing" and number % 41 == 0:
+            status = "raised"
+        elif plugin == "failing" and number % 7 == 0 and delivery.attempt == 1:
+            status, transient = "raised", True
+        if status == "returned":
+            self.ledger.add("ended", plugin, delivery.event_id)
+        return Ended(delivery.delivery_id, delivery.token, status, transient=transient, error="as told")
+
+
+def unbegun(deliveries):
+    return [Ended(delivery.delivery_id, delivery.token, "unbegun") for delivery in deliveries]
 
 
 def closed_on_disk(path):

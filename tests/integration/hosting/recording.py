@@ -87,9 +87,9 @@ class RecordingListener:
             self.gone.append((plugin, reason))
             self.changed.notify_all()
 
-    def delivery_done(self, plugin: str, outcome: HostedOutcome) -> None:
+    def deliveries_done(self, plugin: str, outcomes: Sequence[HostedOutcome]) -> None:
         with self.changed:
-            self.outcomes.append((plugin, outcome))
+            self.outcomes += [(plugin, outcome) for outcome in outcomes]
             self.changed.notify_all()
 
     def state_changed(self, status: PluginStatus) -> None:
@@ -160,8 +160,18 @@ class RunningHost:
 
     def send(self, plugin: str, topic: str = "test.event", lane: str = "event", **data: Any) -> str:
         """Deliver an event and return the delivery's id."""
+        delivery = self._delivery(topic, lane, data)
+        self.host.deliver(plugin, delivery)
+        return str(delivery.delivery_id)
+
+    def send_in_turn(self, plugin: str, *all_data: Mapping[str, Any]) -> list[str]:
+        """Deliver events at once, to be run in turn; return the deliveries' ids."""
+        deliveries = [self._delivery("test.event", "event", data) for data in all_data]
+        self.host.deliver(plugin, *deliveries)
+        return [str(delivery.delivery_id) for delivery in deliveries]
+
+    def _delivery(self, topic: str, lane: str, data: Mapping[str, Any]) -> HostedDelivery:
         self._number += 1
-        identifier = f"d{self._number}"
         event = {
             "topic": topic,
             "id": f"e{self._number}",
@@ -171,11 +181,18 @@ class RunningHost:
             "target": "",
             "inReplyToEvent": None,
         }
-        self.host.deliver(
-            plugin,
-            HostedDelivery(identifier, self._number, lane, json.dumps(event).encode()),  # type: ignore[arg-type]
-        )
-        return identifier
+        raw = json.dumps(event).encode()
+        return HostedDelivery(f"d{self._number}", self._number, lane, raw)  # type: ignore[arg-type]
+
+    def statuses(self, identifiers: Sequence[str]) -> list[str | None]:
+        """How deliveries ended, ``None`` for those that have not."""
+        outcomes = map(self.listener.outcome, identifiers)
+        return [outcome.status if outcome is not None else None for outcome in outcomes]
+
+    def wait_statuses(self, identifiers: Sequence[str], *expected: str) -> None:
+        """Wait until all of the deliveries ended, each as *expected*."""
+        self.listener.wait_for(lambda: None not in self.statuses(identifiers), what="all to end")
+        assert self.statuses(identifiers) == list(expected)
 
     def run(
         self, plugin: str, topic: str = "test.event", timeout_s: float = 10.0, **data: Any

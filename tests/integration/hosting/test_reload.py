@@ -276,13 +276,14 @@ def test_when_a_plugin_is_saved_two_hundred_times_then_every_event_is_handled_on
         descriptors = me.num_fds()
         is_saving = threading.Event()
         is_saving.set()
-        sent: list[str] = []
+        sent: list[int] = []
 
         def stream() -> None:
-            # One at a time, as a plugin of concurrency 1 gets them.
+            # One at a time, and what did not begin in an old version goes to the new one.
             while is_saving.is_set() or len(sent) < 50:
-                sent.append(running.send("plugin", number=len(sent)))
-                running.listener.wait_for(lambda: running.listener.outcome(sent[-1]), 20)
+                outcome = running.run("plugin", timeout_s=20, number=len(sent))
+                if outcome.status != "unbegun":
+                    sent.append(len(sent))
 
         streaming = threading.Thread(target=stream)
         streaming.start()
@@ -309,10 +310,10 @@ def test_when_a_plugin_is_saved_two_hundred_times_then_every_event_is_handled_on
             )
         )
         assert time.monotonic() - saved < 10
-        assert {outcome.status for _, outcome in running.listener.outcomes} == {"returned"}
+        assert {outcome.status for _, outcome in running.listener.outcomes} <= {"returned", "unbegun"}
         running.listener.wait_for(lambda: len(running.publish_data("test.handled")) >= len(sent) + 1)
         handled = [data["number"] for data in running.publish_data("test.handled") if data["number"] >= 0]
-        assert handled == list(range(len(sent))), "each once, in order"
+        assert handled == sent, "each once, in order"
         assert len(pids) > 5, "it was reloaded while the stream went on"
         current = running.status("plugin").pid
         running.listener.wait_for(

@@ -38,22 +38,40 @@ def update(number, *entities, user="artist", topic="ftrack.update", **changes):
 
 
 class ControlledRunner:
-    """Keeps what it is given until the test says how it ended; ``automatic`` ends it as returned, at once."""
+    """Plugins as a test says they are: a delivery begins when its turn comes and ends when the test says how.
+
+    ``given``: what began. ``ahead``: what was handed over with it and did not begin yet. ``automatic`` ends
+    everything as returned, at once.
+    """
 
     def __init__(self, *, automatic=False):
         self.given: list[tuple[str, Handover]] = []
+        self.ahead: dict[int, list[Handover]] = {}
         self.delivery: Delivery | None = None
         self.automatic = automatic
         self.unreachable: set[str] = set()
         self.lock = threading.Lock()
 
-    def run(self, plugin, delivery):
+    def run(self, plugin, deliveries):
         if plugin in self.unreachable:
             raise ConnectionError(f"{plugin} is not there")
-        with self.lock:
-            self.given.append((plugin, delivery))
         if self.automatic:
-            self.delivery.finished(plugin, Ended(delivery.delivery_id, delivery.token))
+            with self.lock:
+                self.given += [(plugin, delivery) for delivery in deliveries]
+            self.delivery.finished(plugin, *(Ended(one.delivery_id, one.token) for one in deliveries))
+        else:
+            self._begin(plugin, list(deliveries))
+
+    def recall(self, plugin):
+        with self.lock:
+            unbegun = [one for _, begun in self.given for one in self.ahead.pop(begun.delivery_id, ())]
+        if unbegun:
+            self.delivery.finished(plugin, *(Ended(one.delivery_id, one.token, "unbegun") for one in unbegun))
+
+    def _begin(self, plugin, deliveries):
+        with self.lock:
+            self.given.append((plugin, deliveries[0]))
+            self.ahead[deliveries[0].delivery_id] = deliveries[1:]
 
     def events(self, plugin="p"):
         with self.lock:
@@ -65,7 +83,16 @@ class ControlledRunner:
 
     def finish(self, plugin="p", status="returned", delivery=None, **fields):
         delivery = delivery or self.last(plugin)
-        return self.delivery.finished(plugin, Ended(delivery.delivery_id, delivery.token, status, **fields))
+        with self.lock:
+            rest = self.ahead.pop(delivery.delivery_id, [])
+        is_known = self.delivery.finished(
+            plugin,
+            Ended(delivery.delivery_id, delivery.token, status, **fields),
+            *(Ended(one.delivery_id, one.token, "unbegun") for one in rest if status != "returned"),
+        )
+        if rest and is_known and status == "returned":
+            self.run(plugin, rest)
+        return is_known
 
 
 class RecordingListener(DeliveryListener):

@@ -10,7 +10,7 @@ from ftrackd.delivery.brake import Brake
 from ftrackd.delivery.clock import JournalClock
 from ftrackd.delivery.journal import Claim
 from ftrackd.delivery.loop_guard import LoopGuard, actor_names
-from ftrackd.delivery.window import Window
+from ftrackd.delivery.window import HANDED_AHEAD, HANDED_AHEAD_BYTES, Window
 from ftrackd.settings import DeliverySettings
 
 
@@ -46,20 +46,68 @@ def test_when_transient_failures_follow_each_other_then_the_brake_pauses_longer_
     assert brake.remaining_s(6.0) == 0.0
 
 
-def claim(number, *keys):
-    return Claim(number, 1000 + number, "p", f"e{number}", "t", b"", keys, 1, False, 0.0)
+def claim(number, *keys, attempt=1, payload=b""):
+    return Claim(number, 1000 + number, "p", f"e{number}", "t", payload, keys, attempt, False, 0.0)
+
+
+def ids(claims):
+    return [item.delivery_id for item in claims]
 
 
 def started(window):
-    return [item.delivery_id for item in window.start()]
+    return [ids(sequence) for sequence in window.start()]
 
 
-def test_when_one_may_run_then_they_run_in_their_order():
+def test_when_one_may_run_then_many_are_handed_over_to_run_in_turn():
     window = Window(1)
-    window.add([claim(1, "a"), claim(2, "b")])
-    assert (started(window), started(window)) == ([1], [])
-    assert window.finish(1, 1001).delivery_id == 1
-    assert started(window) == [2]
+    window.add([claim(number, "a") for number in range(HANDED_AHEAD + 2)])
+    assert started(window) == [list(range(HANDED_AHEAD))]
+    assert (window.running, window.ahead, window.waiting) == (1, HANDED_AHEAD - 1, 2)
+    for number in range(HANDED_AHEAD):
+        assert started(window) == [], "only when nothing of the ones before is left"
+        assert window.first().delivery_id == number
+        assert window.finish(number, 1000 + number).delivery_id == number
+    assert (window.running, window.ahead) == (0, 0)
+    assert started(window) == [[HANDED_AHEAD, HANDED_AHEAD + 1]]
+
+
+def test_when_one_was_tried_before_then_it_is_handed_over_alone():
+    window = Window(1)
+    window.add([claim(1), claim(2), claim(3, attempt=2), claim(4), claim(5)])
+    for expected in ([1, 2], [3], [4, 5]):
+        assert started(window) == [expected]
+        for number in expected:
+            window.finish(number, 1000 + number)
+
+
+def test_when_events_are_large_then_few_are_handed_over_at_once():
+    window = Window(1)
+    window.add([claim(number, payload=bytes(HANDED_AHEAD_BYTES // 2)) for number in range(3)])
+    assert started(window) == [[0, 1]]
+    window = Window(1)
+    window.add([claim(1, payload=bytes(HANDED_AHEAD_BYTES + 1)), claim(2)])
+    assert started(window) == [[1]]
+
+
+def test_when_they_come_back_unbegun_then_they_are_first_and_in_their_order():
+    window = Window(1)
+    window.add([claim(number) for number in range(HANDED_AHEAD + 1)])
+    window.start()
+    window.finish(0, 1000)
+    window.put_back([window.finish(number, 1000 + number) for number in range(1, HANDED_AHEAD)])
+    assert started(window) == [list(range(1, HANDED_AHEAD + 1))]
+
+
+def test_when_all_is_interrupted_then_what_ran_is_told_from_what_was_to_run_next():
+    window = Window(1)
+    window.add([claim(number) for number in range(3)])
+    window.start()
+    window.concurrency = 3
+    assert [ids(part) for part in window.interrupt()] == [[0], [1, 2]]
+    window.add([claim(number) for number in range(3)])
+    window.start()
+    window.concurrency = 1
+    assert [ids(part) for part in window.interrupt()] == [[0, 1, 2], []]
 
 
 def test_when_the_token_is_another_then_it_is_not_the_running_one():
@@ -75,11 +123,11 @@ def test_when_something_waits_then_there_is_no_room_to_start_at_once():
     window = Window(3)
     assert window.free == 3
     window.add([claim(1, "a"), claim(2, "a")])
-    assert started(window) == [1]
+    assert started(window) == [[1]]
     assert (window.free, window.waiting, window.running) == (0, 1, 1)
-    assert [item.delivery_id for item in window.abandon()] == [2]
+    assert ids(window.abandon()) == [2]
     assert window.free == 2
-    assert [item.delivery_id for item in window.interrupt()] == [1]
+    assert [ids(part) for part in window.interrupt()] == [[1], []]
 
 
 @given(
@@ -90,16 +138,22 @@ def test_when_something_waits_then_there_is_no_room_to_start_at_once():
 def test_when_they_end_in_any_order_then_sharing_a_key_means_one_after_the_other(concurrency, all_keys, rand):
     window = Window(concurrency)
     window.add([claim(number, *keys) for number, keys in enumerate(all_keys)])
-    order, running = [], []
+    order, sequences = [], []
     while window.waiting or window.running:
-        for item in window.start():
-            assert all(not set(item.keys) & set(other.keys) for other in running)
-            order.append(item.delivery_id)
-            running.append(item)
-        assert len(running) <= concurrency
+        for sequence in window.start():
+            sequences.append(sequence)
+            order.append(sequence[0].delivery_id)
+        running = [sequence[0] for sequence in sequences]
+        for item in running:
+            assert all(not set(item.keys) & set(other.keys) for other in running if other is not item)
+        assert len(running) == window.running <= concurrency
         assert running, "something can always run"
-        ended = running.pop(rand.randrange(len(running)))
+        sequence = sequences.pop(rand.randrange(len(sequences)))
+        ended = sequence.pop(0)
         assert window.finish(ended.delivery_id, ended.token) is ended
+        if sequence:
+            sequences.append(sequence)
+            order.append(sequence[0].delivery_id)
     assert sorted(order) == list(range(len(all_keys)))
     for key in "abcd":
         sharing = [number for number in order if key in all_keys[number]]

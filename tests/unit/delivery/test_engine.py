@@ -28,9 +28,9 @@ def test_when_received_then_it_is_on_disk_before_it_runs(tmp_path):
     with RunningDelivery(journal) as running:
         on_disk = []
         run = running.runner.run
-        running.runner.run = lambda plugin, delivery: (
-            on_disk.append(journal.seen(delivery.event_id)),
-            run(plugin, delivery),
+        running.runner.run = lambda plugin, deliveries: (
+            on_disk.extend(journal.seen(delivery.event_id) for delivery in deliveries),
+            run(plugin, deliveries),
         )
         running.delivery.plugin_ready("p", 1)
         assert running.receive(1) is Lane.DURABLE
@@ -305,6 +305,57 @@ def test_when_drained_then_what_runs_ends_and_the_rest_waits():
         assert drained == [True]
         assert running.runner.events() == ["e0"]
         assert kinds(running) == (3, 0, 0, 0, 0)
+
+
+def ahead(running):
+    """Hand e0 to e2 over at once: e0 runs."""
+    for number in range(3):
+        running.receive(number)
+    settled(running)
+    running.delivery.plugin_ready("p", 1)
+    eventually(lambda: running.runner.events() == ["e0"])
+    assert len(running.runner.ahead[running.runner.last().delivery_id]) == 2
+    assert running.delivery.running == 1
+
+
+def test_when_drained_then_what_was_handed_ahead_comes_back_uncounted():
+    with RunningDelivery() as running:
+        ahead(running)
+        drained = []
+        thread = threading.Thread(target=lambda: drained.append(running.delivery.drain(5.0)))
+        thread.start()
+        eventually(lambda: kinds(running) == (2, 1, 0, 0, 0))
+        running.runner.finish()
+        thread.join()
+        assert drained == [True]
+        assert running.runner.events() == ["e0"]
+
+
+@pytest.mark.parametrize("status", ["died", "raised"])
+def test_when_one_fails_then_what_was_handed_ahead_runs_later_as_a_first_attempt(status):
+    with RunningDelivery() as running:
+        ahead(running)
+        running.runner.automatic = True
+        running.runner.finish(status=status)
+        eventually(lambda: kinds(running) in (None, (0, 0, 0, 0, 1)))
+        attempts = {delivery.event_id: delivery.attempt for _, delivery in running.runner.given}
+        assert attempts == {"e0": 2 if status == "died" else 1, "e1": 1, "e2": 1}
+
+
+def test_when_a_new_process_takes_over_then_it_gets_what_was_handed_ahead():
+    with RunningDelivery() as running:
+        ahead(running)
+        first = running.runner.last()
+        running.runner.recall("p")
+        settled(running)
+        assert running.runner.events() == ["e0"], "it runs in the old process"
+        running.runner.finish(delivery=first)
+        assert running.runner.events() == ["e0", "e1"]
+        running.runner.finish()
+        running.runner.finish()
+        settled(running)
+        assert kinds(running) is None
+        assert not running.listener.named("retrying")
 
 
 def test_when_stopped_then_what_still_ran_is_offered_again_uncounted(tmp_path):
