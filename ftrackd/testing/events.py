@@ -3,10 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 Change = tuple[Any, Any]
 """Old and new value."""
+
+_PROJECT: Final = ("project",)
+_CONTEXT: Final = ("context",)
+_PARENT: Final = ("parent",)
+#: The relations that lead from an entity to the one above it, where that is not ``parent``.
+_ABOVE: Final[Mapping[str, tuple[str, ...]]] = {
+    "Appointment": _CONTEXT,
+    "AssetVersion": ("asset",),
+    "AssetVersionList": _PROJECT,
+    "CalendarEvent": _PROJECT,
+    "ContainerComponent": ("version", "container"),
+    "FileComponent": ("version", "container"),
+    "ListObject": ("list",),
+    "Manager": _CONTEXT,
+    "Membership": ("group",),
+    "ReviewSession": _PROJECT,
+    "ReviewSessionInvitee": ("review_session",),
+    "ReviewSessionObject": ("review_session",),
+    "ReviewSessionObjectStatus": ("review_session_object",),
+    "SequenceComponent": ("version", "container"),
+    "Timelog": _CONTEXT,
+    "Timer": _CONTEXT,
+    "TypedContextLink": ("to",),
+    "TypedContextList": _PROJECT,
+    "UserSecurityRole": ("user",),
+    "UserSecurityRoleProject": ("user_security_role",),
+}
 
 
 def selection_of(entities: Sequence[Any]) -> list[dict[str, str]]:
@@ -35,10 +62,11 @@ def update_data(
     parents = {parent["entityId"] for change in described for parent in change["parents"]}
     session = entities[0].session
     user = session.query(f'User where username is "{session.api_user}"').first()
+    name = f"{user['first_name'] or ''} {user['last_name'] or ''}".strip() if user else ""
     return {
         "entities": described,
         "parents": sorted(parents),
-        "user": {"userid": user["id"] if user else None, "name": session.api_user},
+        "user": {"userid": user["id"] if user else None, "name": name or session.api_user},
     }
 
 
@@ -58,11 +86,16 @@ def launch_data(
 
 
 def legacy_type(schemas: Sequence[Mapping[str, Any]], entity_type: str) -> str:
-    """Return the lower-case legacy name of a type: its alias's table, else its own name."""
-    schema = next((schema for schema in schemas if schema["id"] == entity_type), None)
-    alias = (schema or {}).get("alias_for")
+    """Return the lower-case legacy name of a type: its alias's table, else its own name.
+
+    Components of every kind are ``component``.
+    """
+    schema: Mapping[str, Any] = next((schema for schema in schemas if schema["id"] == entity_type), {})
+    alias = schema.get("alias_for")
     if isinstance(alias, Mapping):
         alias = alias.get("id")
+    if alias is None and entity_type.endswith("Component") and "system_type" in schema.get("properties", {}):
+        alias = "component"
     return str(alias or entity_type).lower()
 
 
@@ -77,17 +110,19 @@ def _entity_change(entity: Any, changes: Mapping[str, Change], action: str) -> d
     schemas = entity.session.schemas
     named = {legacy_name(schemas, entity.entity_type, name): pair for name, pair in changes.items()}
     parents = _parents(entity)
-    return {
+    change = {
         "entity_type": entity.entity_type,
         "entityType": legacy_type(schemas, entity.entity_type),
         "entityId": _identifier(entity),
-        "objectTypeId": entity.get("object_type_id"),
         "action": action,
         "keys": sorted(named),
         "changes": {name: {"old": old, "new": new} for name, (old, new) in named.items()},
         "parents": parents,
         "parentId": parents[0]["parentId"],
     }
+    if _has(entity, "object_type_id"):
+        change["objectTypeId"] = entity["object_type_id"]
+    return change
 
 
 def _parents(entity: Any) -> list[dict[str, Any]]:
@@ -107,10 +142,18 @@ def _parents(entity: Any) -> list[dict[str, Any]]:
 
 
 def _above(entity: Any) -> Any:
-    for name in ("asset", "parent") if entity.entity_type == "AssetVersion" else ("parent",):
-        if name in entity.keys() and entity[name]:  # noqa: SIM118 - `in entity` reads the attribute
+    """Return the entity above *entity*, None for a project and for what is in none."""
+    for name in _ABOVE.get(entity.entity_type, _PARENT):
+        if _has(entity, name) and entity[name]:
             return entity[name]
+    if _has(entity, "parent_type") and entity["parent_id"]:
+        # What can be about anything (notes, metadata) names the type beside the id.
+        return entity.session.get(entity["parent_type"], entity["parent_id"])
     return None
+
+
+def _has(entity: Any, name: str) -> bool:
+    return name in entity.keys()  # noqa: SIM118 - `in entity` reads the attribute
 
 
 def _identifier(entity: Any) -> str:
