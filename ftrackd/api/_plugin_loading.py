@@ -49,6 +49,16 @@ class SourceLoader(importlib.machinery.SourceFileLoader):
         return self.source_to_code(self.get_data(path), path)
 
 
+class ExtensionLoader(importlib.machinery.ExtensionFileLoader):
+    """Loads a compiled module after the check that the host installed, if any."""
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        """Load the library of *spec*."""
+        if _read_source is not None:
+            _read_source(self.path)
+        return super().create_module(spec)
+
+
 def install_source_finder(roots: Sequence[Path], read_source: ReadSource | None = None) -> None:
     """Load every module below *roots* with :class:`SourceLoader` in this process, helpers included.
 
@@ -64,7 +74,7 @@ def install_source_finder(roots: Sequence[Path], read_source: ReadSource | None 
             raise ImportError(f"{path} is not below a plugin path", path=path)
         return importlib.machinery.FileFinder(
             path,
-            (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES),
+            (ExtensionLoader, importlib.machinery.EXTENSION_SUFFIXES),
             (SourceLoader, importlib.machinery.SOURCE_SUFFIXES),
         )
 

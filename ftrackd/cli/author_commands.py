@@ -37,15 +37,19 @@ def new(
     folder: Annotated[Path, typer.Option(help="Where to write it.")] = Path("plugins"),
 ) -> None:
     """Write a small working plugin to begin with."""
+    from ftrackd.api._plugin_discovery import is_skipped_file
     from ftrackd.cli.plugin_templates import render_plugin
 
     if not name.isidentifier():
         raise FtrackdError(f"{name!r} is not a name for a plugin; use letters, digits and _")
     target = folder / f"{name}.py"
+    if is_skipped_file(target):
+        raise FtrackdError(f"a file {target.name} is never loaded: it is taken for a test or for packaging")
     if target.exists():
         raise FtrackdError(f"{target} exists; it is left as it is")
+    text = render_plugin(name, kind)
     folder.mkdir(parents=True, exist_ok=True)
-    target.write_text(render_plugin(name, kind))
+    target.write_text(text)
     print(f"wrote {target}")
     print(f"`ftrackd check {target}` looks at it, `ftrackd run --sandbox --plugins {folder}` loads it")
 

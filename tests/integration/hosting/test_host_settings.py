@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import psutil
@@ -26,8 +27,14 @@ def test_when_others_may_write_a_plugin_then_it_is_refused_until_that_is_mended(
     plugin.write_text(PLAIN)
     plugin.chmod(0o666)
     (tmp_path / "good.py").write_text(PLAIN)
+    library = tmp_path / f"compiled{EXTENSION_SUFFIXES[0]}"
+    library.touch()
+    library.chmod(0o666)
+    (tmp_path / "uses_compiled.py").write_text("import compiled\n" + PLAIN)
     with running_host(tmp_path, allow_unsafe_paths=False, watch=True) as running:
         running.wait_ready("good")
+        failed = running.wait_status("uses_compiled", lambda status: status.error)
+        assert f"UntrustedPathError: {library} may be written by others" in failed.error
         status = running.status("plugin")
         assert status.state == "refused"
         assert str(plugin) in status.reason

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from ftrackd.cli.app import app
 from ftrackd.cli.output import print_table
+from ftrackd.errors import FtrackdError
 
 
 def test_help_keeps_what_looks_like_markup_and_joins_the_lines_of_a_paragraph() -> None:
@@ -28,3 +30,12 @@ def test_listing_the_commands_loads_nothing_that_only_some_of_them_need() -> Non
     script = f"import sys, ftrackd.cli.app; print([name for name in {heavy} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == "[]"
+
+
+def test_new_refuses_a_name_that_would_not_be_loaded(tmp_path: Path) -> None:
+    folder = tmp_path / "plugins"
+    for arguments, word in (("test_thing", "taken for a test"), ("a-b", "letters"), ("a --kind odd", "odd")):
+        result = CliRunner().invoke(app, ["new", *arguments.split(), "--folder", str(folder)])
+        assert isinstance(result.exception, FtrackdError)
+        assert word in str(result.exception)
+    assert not folder.exists()
