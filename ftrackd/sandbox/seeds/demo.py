@@ -19,6 +19,7 @@ from ftrackd.sandbox.seeds.demo_plan import (
     ASSET_TYPES,
     HARE_ASSETS,
     HARE_SHOTS,
+    LATEST_DUE_DAYS,
     TEA_SHOTS,
     USERS,
     Shot,
@@ -75,6 +76,8 @@ class _Demo:
         self._transaction = transaction
         self._today = datetime.fromisoformat(transaction.now).replace(hour=0, minute=0, second=0)
         self._artists: dict[str, list[str]] = {}
+        # Who works on a task, and the day it is due.
+        self._work: dict[str, tuple[str, int]] = {}
         self._versions: list[str] = []
 
     def plant(self) -> None:
@@ -172,12 +175,14 @@ class _Demo:
 
     def _task(self, path: tuple[str, ...], parent_id: str, type_name: str, status_id: str, days: int) -> str:
         name = task_name(type_name)
+        days = min(days, LATEST_DUE_DAYS.get(status_id, days))
         task_id = self._create(
             "Task", (*path, name), name=name, parent_id=parent_id, type_id=TYPE_IDS[type_name],
             status_id=status_id, start_date=self._day(days - 5, 9), end_date=self._day(days, 18),
             bid=5 * 8 * 3600.0,
         )  # fmt: skip
         artist = self._artist(type_name, len(path[-1]) + len(path) + ord(path[-1][-2]))
+        self._work[task_id] = (artist, days)
         self._create("Appointment", (*path, name), type="assignment", context_id=task_id, resource_id=artist)
         if status_id == IN_PROGRESS:
             self._create(
@@ -208,19 +213,20 @@ class _Demo:
             type_id=seed_id("AssetType", ASSET_TYPES.get(type_name, "img")),
         )  # fmt: skip
         for number in range(1, count + 1):
-            self._version((*path, f"v{number:03d}"), asset_id, task_id, number, is_last=number == count)
+            self._version((*path, f"v{number:03d}"), asset_id, task_id, number, count)
         self._transaction.update(
             "Task", [task_id], {"thumbnail_id": seed_id("FileComponent", *path, f"v{count:03d}", "thumbnail")}
         )
 
-    def _version(
-        self, path: tuple[str, ...], asset_id: str, task_id: str, number: int, *, is_last: bool
-    ) -> None:
+    def _version(self, path: tuple[str, ...], asset_id: str, task_id: str, number: int, count: int) -> None:
+        artist, due = self._work[task_id]
+        is_last = number == count
         thumbnail_id = self._picture((*path, "thumbnail"), None)
         version_id = self._create(
             "AssetVersion", path, asset_id=asset_id, task_id=task_id, version=number,
             comment="First pass" if number == 1 else "Notes addressed", thumbnail_id=thumbnail_id,
-            date=self._day(number - 8, 16), status_id=installation.PENDING if is_last else APPROVED,
+            user_id=artist, date=self._day(min(due, -1) - count + number, 16),
+            status_id=installation.PENDING if is_last else APPROVED,
         )  # fmt: skip
         component_id = self._picture((*path, "ftrackreview-image"), version_id)
         meta = json.dumps({"format": "image", "width": WIDTH, "height": HEIGHT})
@@ -282,11 +288,11 @@ class _Demo:
         task_id = seed_id("Task", "hare", "SEQ010", "SH010", "animation")
         note_id = self._create(
             "Note", ("hare", "ears"), content="Let the ears settle two frames later.", user_id=USER,
-            parent_id=task_id, parent_type="Task", date=self._day(-3, 11),
+            parent_id=task_id, parent_type="Task", date=self._day(-13, 17),
         )  # fmt: skip
         self._create(
             "Note", ("hare", "ears", "reply"), content="Done in v003.", user_id=ada,
-            in_reply_to_id=note_id, date=self._day(-2, 15),
+            in_reply_to_id=note_id, date=self._day(-12, 17),
         )  # fmt: skip
         self._transaction.create(
             "NoteLabelLink", {"note_id": note_id, "label_id": seed_id("NoteLabel", "Internal")}
@@ -295,7 +301,7 @@ class _Demo:
         for number, version_id in enumerate(self._versions[:6]):
             self._create(
                 "Note", ("hare", "version", str(number)), parent_id=version_id, parent_type="AssetVersion",
-                content="Please match the grade of SH020." if number % 2 else "Approved, thank you!",
+                content="Please match the grade of SH020." if number % 2 else "One more pass on the eyes.",
                 user_id=chen if number % 2 else USER, date=self._day(-1, 9 + number),
                 frame_number=1001 + number,
             )  # fmt: skip

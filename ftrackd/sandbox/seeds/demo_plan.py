@@ -23,6 +23,9 @@ USERS: Final = (
     ("elif.demir", "Elif", "Demir", "Assets"),
 )
 
+#: Days from now that a task ends at the latest: what is approved is over, what was published has begun.
+LATEST_DUE_DAYS: Final = {APPROVED: -1, AWAITING_APPROVAL: 1, IN_PROGRESS: 2}
+
 
 @dataclass(frozen=True, slots=True)
 class Shot:

@@ -1,6 +1,7 @@
 """What a new sandbox begins with."""
 
 import io
+from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
@@ -113,3 +114,18 @@ def test_when_the_demo_has_an_expression_then_it_is_worked_out(demo):
         if row["configuration_id"] == configuration
     }
     assert values[shot] == "96"
+
+
+def test_when_the_demo_is_seeded_then_its_dates_and_authors_agree(demo):
+    """Who is assigned has published, after the task began; what is approved lies in the past."""
+    tasks = {row["id"]: row for row in _all(demo, "context") if row["status_id"]}
+    assigned = {(row["context_id"], row["resource_id"]) for row in _all(demo, "appointment")}
+    now = datetime.now(UTC).isoformat()
+    versions = [row for row in _all(demo, "asset_version") if row["task_id"]]
+    assert len(versions) > 20
+    for version in versions:
+        task = tasks[version["task_id"]]
+        assert (task["id"], version["user_id"]) in assigned
+        assert task["start_date"] < version["date"] < now
+        if task["status_id"] == installation.APPROVED:
+            assert task["end_date"] < now
