@@ -74,7 +74,10 @@ class UnitOfWork:
 
     def entities(self) -> list[Entity]:
         """Return the entities that have local values or read copies in this unit."""
-        return [*self.changed.values(), *(self._read.values() if self._read is not None else ())]
+        # References, because values() walks a dictionary that other threads add to.
+        references = self._read.valuerefs() if self._read is not None else []
+        alive = (reference() for reference in references)
+        return [*self.changed.values(), *(entity for entity in alive if entity is not None)]
 
     def forget_entity(self, entity: Entity) -> None:
         """Stop keeping track of `entity`, whose local values are gone."""
@@ -87,7 +90,7 @@ class UnitOfWork:
         if self.operations and len(self.operations):
             _logger.warning("Dropped uncommitted changes of %s: %s", self.name, self.describe())
         for entity in self.entities():
-            entity._drop_unit(self.token)
+            entity._abandon_unit(self.token)
 
 
 _VERBS = {

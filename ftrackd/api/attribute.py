@@ -168,9 +168,11 @@ class Attribute:
         """
         if not self._mutable and value is not NOT_SET and self.is_set(entity):
             raise exception.ImmutableAttributeError(self)
-        old_value = self.get_local_value(entity)
-        entity._set_local(self._name, value)
-        self._record(entity, old_value, value)
+        # In one step: a commit in between would take the value for one that it has sent.
+        with entity.session._thread_lock:
+            old_value = self.get_local_value(entity)
+            entity._set_local(self._name, value)
+            self._record(entity, old_value, value)
 
     def _record(self, entity: Any, old_value: Any, new_value: Any) -> None:
         session = entity.session
@@ -263,8 +265,7 @@ class AbstractCollectionAttribute(Attribute):
         members = entity._remote_members(self._name)
         # Read copies are not local values that anybody set; NOT_SET members are those of a new entity.
         value = self._from_server(entity, self._mutable, members if members is not NOT_SET else [])
-        entity._keep_copy(self._name, value)
-        return value
+        return entity._keep_copy(self._name, value)
 
     def get_remote_value(self, entity: Any) -> Any:
         """Return the collection that the server sent for `entity`, immutable, or NOT_SET."""
@@ -328,11 +329,12 @@ class AbstractCollectionAttribute(Attribute):
 
     def collection_changed(self, entity: Any, collection: Any, before: Any) -> None:
         """Make `collection` the local value of `entity` and record the change."""
-        current = self.get_local_value(entity)
-        if current is NOT_SET or getattr(current, "collection", current) is not collection:
-            current = self.wrap(collection)
-        entity._set_local(self._name, current)
-        self._record(entity, self.wrap(before), current)
+        with entity.session._thread_lock:
+            current = self.get_local_value(entity)
+            if current is NOT_SET or getattr(current, "collection", current) is not collection:
+                current = self.wrap(collection)
+            entity._set_local(self._name, current)
+            self._record(entity, self.wrap(before), current)
 
 
 class CollectionAttribute(AbstractCollectionAttribute):

@@ -116,14 +116,30 @@ class Collection(collections.abc.MutableSequence[Any]):
         if not self.mutable:
             raise exception.ImmutableCollectionError(self)
 
+    @property
+    def _lock(self) -> Any:
+        """The lock of the session: a change builds on the one before, whichever thread made that."""
+        return self.entity.session._thread_lock
+
     def insert(self, index: int, item: Any) -> None:
         """Put `item` before position `index`."""
         self._refuse_immutable()
-        self._refuse_duplicate(item)
-        start, _, _ = slice(index, None).indices(len(self._data))
-        known = self._identities
-        known.add(_identity(item))
-        self._change(start, start, [item], known)
+        with self._lock:
+            self._refuse_duplicate(item)
+            start, _, _ = slice(index, None).indices(len(self._data))
+            known = self._identities
+            known.add(_identity(item))
+            self._change(start, start, [item], known)
+
+    def append(self, item: Any) -> None:
+        """Put `item` at the end."""
+        with self._lock:
+            super().append(item)
+
+    def remove(self, item: Any) -> None:
+        """Take `item` out; ValueError when it is no member."""
+        with self._lock:
+            super().remove(item)
 
     def __contains__(self, item: object) -> bool:
         try:
@@ -140,28 +156,30 @@ class Collection(collections.abc.MutableSequence[Any]):
 
     def __setitem__(self, index: int | slice, item: Any) -> None:
         self._refuse_immutable()
-        changed = list(self._data)
-        changed[index] = list(item) if isinstance(index, slice) else item
-        identities: set[Identity] = set()
-        for member in changed:
-            identity = _identity(member)
-            if identity in identities:
-                raise exception.DuplicateItemInCollectionError(member, self)
-            identities.add(identity)
-        self._change(0, len(self._data), changed, identities)
+        with self._lock:
+            changed = list(self._data)
+            changed[index] = list(item) if isinstance(index, slice) else item
+            identities: set[Identity] = set()
+            for member in changed:
+                identity = _identity(member)
+                if identity in identities:
+                    raise exception.DuplicateItemInCollectionError(member, self)
+                identities.add(identity)
+            self._change(0, len(self._data), changed, identities)
 
     def __delitem__(self, index: int | slice) -> None:
         self._refuse_immutable()
-        if isinstance(index, slice):
-            changed = list(self._data)
-            del changed[index]
-            self._change(0, len(self._data), changed, None)
-            return
-        position = range(len(self._data))[index]
-        known = self._known
-        if known is not None:
-            known.discard(_identity(self._data[position]))
-        self._change(position, position + 1, [], known)
+        with self._lock:
+            if isinstance(index, slice):
+                changed = list(self._data)
+                del changed[index]
+                self._change(0, len(self._data), changed, None)
+                return
+            position = range(len(self._data))[index]
+            known = self._known
+            if known is not None:
+                known.discard(_identity(self._data[position]))
+            self._change(position, position + 1, [], known)
 
     def index(self, value: Any, start: int = 0, stop: int | None = None) -> int:
         """Return the position of `value`; ValueError when it is no member."""
@@ -258,12 +276,16 @@ class KeyValueMappedCollectionProxy(MappedCollectionProxy):
 
     def _index(self) -> dict[str, Any]:
         """Return the members by their keys, the first of those with one key."""
-        if self._by_key is None or self._indexed_version != self.collection.version:
-            self._indexed_version = self.collection.version
-            self._by_key = {}
+        by_key = self._by_key
+        if by_key is None or self._indexed_version != self.collection.version:
+            version = self.collection.version
+            by_key = {}
             for entity in self.collection:
-                self._by_key.setdefault(entity[self.key_attribute], entity)
-        return self._by_key
+                by_key.setdefault(entity[self.key_attribute], entity)
+            # Whole, and before its version: another thread must not look into half an index.
+            self._by_key = by_key
+            self._indexed_version = version
+        return by_key
 
     def _follow(self, version: int, key: str, entity: Any) -> None:
         """Keep the index over the one change since `version`: `key` got a member, or with None lost it."""

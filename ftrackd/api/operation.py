@@ -122,11 +122,15 @@ class Operations:
     def waiting_attributes(self, address: Address) -> set[str]:
         """Return the attributes of the entity at `address` that operations not yet handed over will set."""
         flying = {id(operation) for operation in self._in_flight}
-        return {
-            operation.attribute_name
-            for operation in self._by_address.get(address, ())
-            if isinstance(operation, UpdateEntityOperation) and id(operation) not in flying
-        }
+        names: set[str] = set()
+        for operation in self.of(address):
+            if id(operation) in flying:
+                continue
+            if isinstance(operation, CreateEntityOperation):
+                names.update(operation.entity_data)
+            elif isinstance(operation, UpdateEntityOperation):
+                names.add(operation.attribute_name)
+        return names
 
     def forget(self, addresses: Iterable[Address]) -> None:
         """Forget the operations on the entities at `addresses` that were not handed over."""

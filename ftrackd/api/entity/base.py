@@ -89,12 +89,13 @@ class Entity(_EntityBase, collections.abc.MutableMapping[str, Any]):
         # rollback must not take it away from whoever keeps the entity in a set.
         self._row = {name: values[name] for name in layout.primary_key if name in values}
         unit = session._units.current()
-        self._local = {unit.token: {name: values[name] for name in values if name not in self._row}}
-        unit.changed[id(self)] = self
-        if session.record_operations:
-            unit.operations.push(
-                operation.CreateEntityOperation(self.entity_type, inspection.primary_key(self), values)
-            )
+        with session._thread_lock:
+            self._local = {unit.token: {name: values[name] for name in values if name not in self._row}}
+            unit.changed[id(self)] = self
+            if session.record_operations:
+                unit.operations.push(
+                    operation.CreateEntityOperation(self.entity_type, inspection.primary_key(self), values)
+                )
         for name in relations:
             self[name] = data[name]
 
@@ -108,51 +109,69 @@ class Entity(_EntityBase, collections.abc.MutableMapping[str, Any]):
 
     # Values as the attributes and the session see them.
 
+    # Threads and their units set and drop them at the same time: that is guarded, reading is not.
+
     def _local_value(self, name: str) -> Any:
-        if self._local is None:
+        local = self._local
+        if local is None:
             return NOT_SET
-        values = self._local.get(self.session._units.current().token)
+        values = local.get(self.session._units.current().token)
         return NOT_SET if values is None else values.get(name, NOT_SET)
 
     def _local_values(self) -> dict[str, Any]:
         """Return the local values in the current unit of work, not to be changed."""
-        if self._local is None:
-            return {}
-        return self._local.get(self.session._units.current().token) or {}
+        return (self._local or {}).get(self.session._units.current().token) or {}
 
     def _set_local(self, name: str, value: Any) -> None:
         unit = self.session._units.current()
-        if value is NOT_SET:
-            self._drop_local(unit, name)
-            return
-        if self._local is None:
-            self._local = {}
-        self._local.setdefault(unit.token, {})[name] = value
-        unit.changed[id(self)] = self
+        with self.session._thread_lock:
+            if value is NOT_SET:
+                self._drop_local(unit, name)
+                return
+            self._values_of(unit)[name] = value
+            unit.changed[id(self)] = self
 
-    def _keep_copy(self, name: str, value: Any) -> None:
-        """Keep a collection that was made to be read, so that the next read gives the same object."""
+    def _keep_copy(self, name: str, value: Any) -> Any:
+        """Keep a collection that was made to be read, and return what every read gives from now on.
+
+        That is `value`, or what another thread made or set meanwhile.
+        """
         unit = self.session._units.current()
+        with self.session._thread_lock:
+            kept = self._values_of(unit).setdefault(name, value)
+            if id(self) not in unit.changed:
+                unit.read[id(self)] = self
+        return kept
+
+    def _values_of(self, unit: UnitOfWork) -> dict[str, Any]:
         if self._local is None:
             self._local = {}
-        self._local.setdefault(unit.token, {})[name] = value
-        if id(self) not in unit.changed:
-            unit.read[id(self)] = self
+        return self._local.setdefault(unit.token, {})
 
     def _drop_local(self, unit: UnitOfWork, name: str) -> None:
-        values = self._local.get(unit.token) if self._local is not None else None
-        if values is not None:
-            values.pop(name, None)
-            if not values:
-                self._drop_unit(unit.token)
-                unit.forget_entity(self)
+        with self.session._thread_lock:
+            values = (self._local or {}).get(unit.token)
+            if values is not None:
+                values.pop(name, None)
+                if not values:
+                    self._drop_unit(unit.token)
+                    unit.forget_entity(self)
 
     def _drop_unit(self, token: int) -> None:
         """Forget the local values of the unit of work with `token`."""
-        if self._local is not None:
-            self._local.pop(token, None)
+        with self.session._thread_lock:
+            self._abandon_unit(token)
             if not self._local:
                 self._local = None
+
+    def _abandon_unit(self, token: int) -> None:
+        """Forget the local values of a unit of work that is gone.
+
+        Without the lock: this comes whenever garbage is collected, in the midst of whatever else is locked.
+        """
+        local = self._local
+        if local is not None:
+            local.pop(token, None)
 
     def _keep_values_of(self, token: int) -> None:
         """Let the local values of the unit of work with `token` be read like values from the server."""
@@ -162,11 +181,12 @@ class Entity(_EntityBase, collections.abc.MutableMapping[str, Any]):
 
     def _drop_copies(self, name: str) -> None:
         """Forget, in all units, the copies of the collection `name` that nobody changed."""
-        for token, values in list((self._local or {}).items()):
-            if _is_copy(values.get(name)):
-                del values[name]
-                if not values:
-                    self._drop_unit(token)
+        with self.session._thread_lock:
+            for token, values in list((self._local or {}).items()):
+                if _is_copy(values.get(name)):
+                    del values[name]
+                    if not values:
+                        self._drop_unit(token)
 
     def _expire(self, names: frozenset[str]) -> None:
         """Forget what the server said about the attributes `names`."""

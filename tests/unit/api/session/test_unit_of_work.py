@@ -2,9 +2,10 @@
 
 import gc
 import logging
+import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -23,22 +24,29 @@ def _task(session: Session, server: CannedServer, key: str = "t1") -> Any:
     return task
 
 
-def _in_thread(work: Callable[[], None]) -> None:
-    """Run `work` in a thread to its end and raise what it raises."""
+def _in_threads(work: Callable[[int], None], count: int) -> None:
+    """Run `work` in `count` threads to their ends, with the number of each, and raise what one raises."""
     errors: list[BaseException] = []
 
-    def run() -> None:
+    def run(number: int) -> None:
         try:
-            work()
+            work(number)
         except BaseException as error:
             errors.append(error)
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join(30)
-    assert not thread.is_alive()
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
     if errors:
         raise errors[0]
+
+
+def _in_thread(work: Callable[[], None]) -> None:
+    """Run `work` in a thread to its end and raise what it raises."""
+    _in_threads(lambda number: work(), 1)
 
 
 def test_when_a_unit_is_entered_then_its_changes_are_its_own(session: Session, server: CannedServer) -> None:
@@ -137,7 +145,7 @@ def test_when_a_thread_ends_with_changes_then_they_are_reported_and_gone(
         gc.collect()
     assert "Dropped uncommitted changes" in caplog.text
     assert "1 update of Task" in caplog.text
-    assert task._local is None
+    assert not task._local
 
 
 def test_when_settings_are_changed_in_a_thread_then_no_other_thread_inherits_them(session: Session) -> None:
@@ -376,3 +384,77 @@ def test_when_a_unit_ends_uncommitted_then_what_was_created_can_still_be_named(
         made = session.create("Task", {"name": "new", "parent": task, "children": [task]})
     assert (made["name"], made["parent"], list(made["children"])) == ("new", task, [task])
     assert session.created == []
+
+
+def test_when_an_entity_is_created_during_a_commit_then_it_keeps_its_values(
+    session: Session, server: CannedServer
+) -> None:
+    session.create("Task", {"name": "first"})
+    pause = _Pause(server)
+    committing = threading.Thread(target=session.commit)
+    committing.start()
+    assert pause.arrived.wait(20)
+    made = session.create("Task", {"name": "meanwhile"})
+    before = made["priority_id"]
+    pause.go.set()
+    committing.join(20)
+    assert (made["name"], made["priority_id"]) == ("meanwhile", before)
+    assert session.created == [made]
+
+
+@pytest.fixture
+def frantic() -> Iterator[None]:
+    """Switch threads as often as can be."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("frantic")
+def test_when_threads_add_to_one_collection_then_all_members_stay(
+    session: Session, server: CannedServer
+) -> None:
+    """Also when each came by the collection while the others did."""
+    for number in range(20):
+        task = session.create("Task", {"id": f"t{number}"}, reconstructing=True)
+        task.attributes.get("scopes").set_remote_value(task, [])
+        start = threading.Barrier(4)
+
+        def work(thread: int, task: Any = task, start: threading.Barrier = start) -> None:
+            start.wait(20)
+            for turn in range(5):
+                task["scopes"].append(
+                    session.create("Scope", {"id": f"{thread}-{turn}"}, reconstructing=True)
+                )
+
+        _in_threads(work, 4)
+        assert len(task["scopes"]) == 20
+        last = list(session.recorded_operations)[-1]
+        assert len(last.new_value) == 20  # type: ignore[attr-defined]  # an update
+
+
+@pytest.mark.usefixtures("frantic")
+def test_when_collections_are_read_during_commits_then_commits_do_not_mind(
+    session: Session, server: CannedServer
+) -> None:
+    tasks = [session.create("Task", {"id": f"t{number}"}, reconstructing=True) for number in range(300)]
+    for task in tasks:
+        task.attributes.get("scopes").set_remote_value(task, [])
+    ended = threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            for task in tasks:
+                list(task["scopes"])
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    try:
+        for turn in range(60):
+            tasks[0]["name"] = str(turn)
+            session.commit()
+    finally:
+        ended.set()
+        reading.join(20)
+    assert len(server.calls) == 60
