@@ -140,17 +140,19 @@ def test_when_a_link_is_pointed_to_another_release_then_its_code_is_loaded(
 
 
 def test_when_the_host_stops_then_running_callbacks_finish_first(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
     (tmp_path / "plugin.py").write_text(
-        "import time\n"
+        "import pathlib, time\n"
         "def register(session):\n"
         "    def work(event):\n"
+        f"        pathlib.Path({str(begun)!r}).touch()\n"
         "        time.sleep(event['data']['seconds'])\n"
         "    session.event_hub.subscribe('topic=test.event', work)\n"
     )
     with running_host(tmp_path) as running:
         running.wait_ready("plugin")
         delivery = running.send("plugin", seconds=0.5)
-        running.wait_status("plugin", lambda status: status.running)
+        running.listener.wait_for(begun.exists)
         running.host.stop(5.0)
         outcome = running.listener.outcome(delivery)
         assert outcome is not None
@@ -160,15 +162,19 @@ def test_when_the_host_stops_then_running_callbacks_finish_first(tmp_path: Path)
 
 
 def test_when_a_callback_does_not_end_before_the_deadline_then_stopping_does_not_wait(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
     (tmp_path / "plugin.py").write_text(
-        "import time\n"
+        "import pathlib, time\n"
+        "def work(event):\n"
+        f"    pathlib.Path({str(begun)!r}).touch()\n"
+        "    time.sleep(1000)\n"
         "def register(session):\n"
-        "    session.event_hub.subscribe('topic=test.event', lambda event: time.sleep(1000))\n"
+        "    session.event_hub.subscribe('topic=test.event', work)\n"
     )
     with running_host(tmp_path) as running:
         running.wait_ready("plugin")
         delivery = running.send("plugin")
-        running.wait_status("plugin", lambda status: status.running)
+        running.listener.wait_for(begun.exists)
         pid = running.status("plugin").pid
         running.host.stop(0.3)
         outcome = running.listener.outcome(delivery)

@@ -222,22 +222,27 @@ def test_when_a_version_takes_over_then_unregister_of_the_old_one_is_called(tmp_
 
 def test_when_a_callback_runs_then_the_old_version_finishes_it(tmp_path: Path) -> None:
     text = """
-    import time
+    import pathlib, time
+    folder = pathlib.Path(__file__).parent
     def register(session):
         def handle(event):
-            time.sleep(event["data"]["seconds"])
+            (folder / "begun").touch()
+            while event["data"]["waits"] and not (folder / "release").exists():
+                time.sleep(0.01)
             return {"version": VERSION}
         session.event_hub.subscribe("topic=test.event", handle)
     """
     write(tmp_path / "plugin.py", "VERSION = 1\n" + textwrap.dedent(text))
     with running_host(tmp_path, watch=True) as running:
         running.wait_ready("plugin")
-        long = running.send("plugin", seconds=1.5)
+        long = running.send("plugin", waits=True)
+        running.listener.wait_for((tmp_path / "begun").exists)
         write(tmp_path / "plugin.py", "VERSION = 2\n" + textwrap.dedent(text))
         running.wait_status("plugin", generation(2))
-        short = running.send("plugin", seconds=0)
+        short = running.send("plugin", waits=False)
         running.listener.wait_for(lambda: running.listener.outcome(short))
         assert running.listener.outcome(long) is None
+        (tmp_path / "release").touch()
         assert running.listener.wait_for(lambda: running.listener.outcome(long)).status == "returned"
         running.listener.wait_for(lambda: len(running.replies()) == 2)
         assert running.replies() == [{"version": 2}, {"version": 1}]
