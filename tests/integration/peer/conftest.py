@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import uuid
 from pathlib import Path
 
@@ -56,6 +57,24 @@ def run_python(official_python, peer_sandbox, tmp_path):
 
     def run(script):
         _run([official_python, str(HERE / "python" / script)], peer_sandbox, tmp_path)
+
+    return run
+
+
+@pytest.fixture
+def run_ours(peer_sandbox, tmp_path):
+    """Run scripts of this folder one after the other with our client under the official one's name."""
+
+    def run(scripts):
+        program = (
+            "import runpy, sys\n"
+            "from ftrackd.api import alias\n"
+            "alias.install()\n"
+            "for script in sys.argv[1:]:\n"
+            "    runpy.run_path(script, run_name='__main__')\n"
+        )
+        paths = [str(HERE / "python" / script) for script in scripts]
+        _run([sys.executable, "-c", program, *paths], peer_sandbox, tmp_path)
 
     return run
 

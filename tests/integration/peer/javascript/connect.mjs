@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 
 const { FTRACK_SERVER, FTRACK_API_USER, FTRACK_API_KEY, PEER_MODULE } = process.env;
 
-export const { Session, Event, EventHub, operation, error, projectSchema } = await import(PEER_MODULE);
+export const { Session, Event, EventHub, operation, error, expression, projectSchema } = await import(PEER_MODULE);
 
 export function connect(options = {}) {
   return new Session(FTRACK_SERVER, FTRACK_API_USER, options.apiKey ?? FTRACK_API_KEY, {
