@@ -74,6 +74,8 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # the journal chooses when
         connection.execute("PRAGMA cache_size = -16000")
+        # What undoes a single statement; in a file it would cost as much as the statement.
+        connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
         add_functions(connection)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
+from collections.abc import Sequence
 from typing import Final
 
 from ftrackd.delivery.journal import State
@@ -72,10 +73,26 @@ def delivery_checksum(
     replayed: int,
 ) -> int:
     """CRC-32 over what decides about a delivery."""
-    text = (
-        f"{delivery_id}\0{event_seq}\0{plugin}\0{state}\0{attempts}\0{due_at!r}\0{token}\0{keys}\0{replayed}"
-    )
-    return zlib.crc32(text.encode("utf-8", "surrogatepass"))
+    return delivery_checksums(
+        delivery_id, event_seq, plugin, (state,), attempts, due_at, token, keys, replayed
+    )[0]
+
+
+def delivery_checksums(
+    delivery_id: int,
+    event_seq: int,
+    plugin: str,
+    states: Sequence[int],
+    attempts: int,
+    due_at: float,
+    token: int,
+    keys: str,
+    replayed: int,
+) -> list[int]:
+    """The checksums that a delivery has in several states."""
+    head = zlib.crc32(f"{delivery_id}\0{event_seq}\0{plugin}\0".encode("utf-8", "surrogatepass"))
+    tail = f"\0{attempts}\0{due_at!r}\0{token}\0{keys}\0{replayed}"
+    return [zlib.crc32(f"{state}{tail}".encode("utf-8", "surrogatepass"), head) for state in states]
 
 
 def encode_keys(keys: tuple[str, ...]) -> str:

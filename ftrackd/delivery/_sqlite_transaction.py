@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import heapq
-import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from ftrackd.api import _json
 from ftrackd.delivery._sqlite_file import content_size_bytes
-from ftrackd.delivery._sqlite_schema import decode_keys, delivery_checksum, encode_keys, event_checksum
+from ftrackd.delivery._sqlite_schema import (
+    decode_keys,
+    delivery_checksum,
+    delivery_checksums,
+    encode_keys,
+    event_checksum,
+)
 from ftrackd.delivery.clock import JournalClock
 from ftrackd.delivery.errors import JournalCorruptError
 from ftrackd.delivery.journal import (
@@ -48,7 +54,8 @@ def _change(
 
 
 # SQLite uses an index over a part of the rows only when the statement repeats that index's condition as it
-# stands there; hence "state < 4" beside what implies it.
+# stands there; hence "state < 4" beside what implies it, and "unlikely" so that SQLite searches by the state
+# itself and not by that condition, which every unfinished delivery fulfils.
 _OWN = " WHERE id = :id AND token = :token AND state = 1"
 # One statement for all of them: each step of a statement lets another thread in, and waits for it. The plus
 # keeps SQLite from searching everything claimed instead of looking each one up.
@@ -91,7 +98,7 @@ _FORGET = (
     _change("5", more=", settled_at = :now, error = 'plugin forgotten'")
     + " WHERE plugin = :plugin AND state IN (0, 2, 3, 4)"
 )
-_CLAMP = _change("state", due_at=":limit") + " WHERE state < 4 AND state = 2 AND due_at > :limit"
+_CLAMP = _change("state", due_at=":limit") + " WHERE state < 4 AND unlikely(state = 2) AND due_at > :limit"
 
 _INSERT_DELIVERY = """
 INSERT INTO delivery
@@ -112,7 +119,15 @@ FROM delivery JOIN event ON event.seq = delivery.event_seq
 _READY_AT_ONCE = """
 SELECT json_group_array(json_array(id, event_seq, attempts, hex(keys), replayed, due_at <> 0.0)) FROM (
     SELECT id, event_seq, attempts, keys, replayed, due_at FROM delivery
-    WHERE plugin = ? AND state < 4 AND state = 0 ORDER BY id LIMIT ?)
+    WHERE plugin = ? AND state < 4 AND unlikely(state = 0) ORDER BY id LIMIT ?)
+"""
+# Two ranges instead of one inequality: whatever is leased to the owner itself is not looked at.
+_ANYTHING_WAITS = """
+SELECT 1 WHERE EXISTS (SELECT 1 FROM delivery WHERE plugin = :plugin AND state < 4 AND state > 1)
+    OR EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_claimed
+               WHERE state = 1 AND owner < :owner AND plugin = :plugin)
+    OR EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_claimed
+               WHERE state = 1 AND owner > :owner AND plugin = :plugin)
 """
 _EVENT = "SELECT id, topic, payload, received_at, replayed, checksum FROM event WHERE seq = ?"
 _CLAIM = """
@@ -246,7 +261,7 @@ class SqliteTransaction:
             one = self._next_delivery()
             checksum = delivery_checksum(one, seq, delivery.plugin, 0, 0, 0.0, 0, keys, replayed)
             rows.append((one, delivery.plugin, checksum))
-        self._connection.execute(_INSERT_ALIKE, (seq, keys, replayed, json.dumps(rows)))
+        self._connection.execute(_INSERT_ALIKE, (seq, keys, replayed, _json.dumps(rows).decode()))
 
     def _next_delivery(self) -> int:
         """An id that was never used; chosen here because the row's checksum covers it."""
@@ -280,18 +295,16 @@ class SqliteTransaction:
 
     def _anything_waits(self, plugin: str, owner: str) -> bool:
         """Whether something may stand in the way of what is ready: waits, is held, or is leased to others."""
-        row = self._connection.execute(
-            """SELECT 1 FROM delivery WHERE plugin = ? AND state < 4 AND state IN (1, 2, 3)
-               AND NOT (state = 1 AND owner = ?) LIMIT 1""",
-            (plugin, owner),
-        ).fetchone()
+        row = self._connection.execute(_ANYTHING_WAITS, {"plugin": plugin, "owner": owner}).fetchone()
         return row is not None
 
     def _oldest(self, plugin: str, limit: int, ready: int) -> list[Row]:
         """The oldest that are ready, when nothing stands in their way and keys do not matter."""
         rows = self._oldest_at_once(plugin, limit)
         if rows is None:
-            statement = _READY + "WHERE plugin = ? AND state < 4 AND state = 0 ORDER BY delivery.id LIMIT ?"
+            statement = (
+                _READY + "WHERE plugin = ? AND state < 4 AND unlikely(state = 0) ORDER BY delivery.id LIMIT ?"
+            )
             rows = self._connection.execute(statement, (plugin, limit)).fetchall()
         if any(row[2] for row in rows):
             chosen = choose((Candidate(row[0], (), tried=row[2] > 0) for row in rows), limit, ready)
@@ -302,7 +315,7 @@ class SqliteTransaction:
         """The same as rows of _READY, read in few steps; None when something about them is unusual."""
         (text,) = self._connection.execute(_READY_AT_ONCE, (plugin, limit)).fetchone()
         rows: list[Row] = []
-        for delivery_id, seq, attempts, keys, replayed, was_delayed in sorted(json.loads(text)):
+        for delivery_id, seq, attempts, keys, replayed, was_delayed in sorted(_json.loads(text)):
             event = self._event(seq)
             if was_delayed or event is None:
                 return None
@@ -334,11 +347,8 @@ class SqliteTransaction:
                     )
                 self._sound_events.add(seq)
             self.tokens += 1
-            leased, closed = (
-                delivery_checksum(
-                    delivery_id, seq, plugin, state, attempts, due_at, self.tokens, keys, replayed
-                )
-                for state in (1, 5)
+            leased, closed = delivery_checksums(
+                delivery_id, seq, plugin, (1, 5), attempts, due_at, self.tokens, keys, replayed
             )
             claims.append(
                 Claim(
@@ -357,18 +367,18 @@ class SqliteTransaction:
             )
             changes.append((delivery_id, self.tokens, leased))
         if changes:
-            self._connection.execute(_CLAIM, (owner, lease_until, json.dumps(changes)))
+            self._connection.execute(_CLAIM, (owner, lease_until, _json.dumps(changes).decode()))
         return claims
 
     def _candidates(self, plugin: str, owner: str, now: float) -> Iterator[Candidate]:
         ready = self._connection.execute(
             "SELECT id, keys, 0, attempts > 0 FROM delivery"
-            " WHERE plugin = ? AND state < 4 AND state = 0 ORDER BY id",
+            " WHERE plugin = ? AND state < 4 AND unlikely(state = 0) ORDER BY id",
             (plugin,),
         )
         others = self._connection.execute(
             "SELECT id, keys, state <> 2 OR due_at > :now, attempts > 0 FROM delivery"
-            " WHERE plugin = :plugin AND state < 4 AND state IN (1, 2, 3)"
+            " WHERE plugin = :plugin AND state < 4 AND state > 0"
             " AND NOT (state = 1 AND owner = :owner) ORDER BY id",
             {"plugin": plugin, "now": now, "owner": owner},
         ).fetchall()
@@ -378,8 +388,11 @@ class SqliteTransaction:
     def is_ready(self, plugin: str) -> bool:
         """Whether a delivery of the plugin is ready or due, be it that something stands in its way."""
         row = self._connection.execute(
-            """SELECT 1 FROM delivery WHERE plugin = :plugin AND state < 4 AND state IN (0, 2)
-               AND (state = 0 OR due_at <= :now) LIMIT 1""",
+            """SELECT 1 WHERE EXISTS (
+                   SELECT 1 FROM delivery WHERE plugin = :plugin AND state < 4 AND unlikely(state = 0))
+               OR EXISTS (
+                   SELECT 1 FROM delivery WHERE plugin = :plugin AND state < 4 AND unlikely(state = 2)
+                   AND due_at <= :now)""",
             {"plugin": plugin, "now": self._now},
         ).fetchone()
         return row is not None
@@ -388,7 +401,7 @@ class SqliteTransaction:
         """Seconds until the next delayed delivery of the plugin is due; None when none is to come."""
         now = self._now
         row = self._connection.execute(
-            "SELECT min(due_at) FROM delivery WHERE plugin = ? AND state < 4 AND state = 2 AND due_at > ?",
+            "SELECT min(due_at) FROM delivery WHERE plugin = ? AND state < 4 AND unlikely(state = 2) AND due_at > ?",
             (plugin, now),
         ).fetchone()
         return None if row[0] is None else float(row[0] - now)
@@ -428,7 +441,7 @@ class SqliteTransaction:
         return lost
 
     def _close(self, claims: Sequence[Claim]) -> int:
-        done = json.dumps([(claim.delivery_id, claim.token, claim.seal) for claim in claims])
+        done = _json.dumps([(claim.delivery_id, claim.token, claim.seal) for claim in claims]).decode()
         return self._connection.execute(_CLOSE, {"now": self._clock.wall(), "done": done}).rowcount
 
     def retry(self, delivery_id: int, token: int, delay_s: float, error: str) -> bool:

@@ -31,6 +31,12 @@ SELECT delivery.id, plugin, event.id, topic, payload, attempts, error, error_id,
 FROM delivery JOIN event ON event.seq = delivery.event_seq
 WHERE delivery.state IN (3, 4)
 """
+_OLDEST_EVENT: Final = """
+SELECT min(received_at) FROM event WHERE seq IN (SELECT event_seq FROM delivery WHERE id IN (
+    SELECT min(id) FROM delivery WHERE plugin = :plugin AND state < 4 AND unlikely(state = 0) UNION ALL
+    SELECT min(id) FROM delivery WHERE plugin = :plugin AND state < 4 AND unlikely(state = 1) UNION ALL
+    SELECT min(id) FROM delivery WHERE plugin = :plugin AND state < 4 AND unlikely(state = 2)))
+"""
 # About 10 MB of log between two checkpoints, each of which syncs the file itself.
 _CHECKPOINT_EVERY: Final = 10_000
 
@@ -188,13 +194,7 @@ class SqliteJournal:
         return JournalStats(events=events, size_bytes=self._size_bytes(), plugins=backlogs)
 
     def _backlog(self, plugin: str, states: dict[int, int]) -> PluginBacklog:
-        oldest = self._read(
-            """SELECT min(received_at) FROM event WHERE seq IN (SELECT event_seq FROM delivery WHERE id IN (
-                   SELECT min(id) FROM delivery WHERE plugin = :plugin AND state < 4 AND state = 0 UNION ALL
-                   SELECT min(id) FROM delivery WHERE plugin = :plugin AND state < 4 AND state = 1 UNION ALL
-                   SELECT min(id) FROM delivery WHERE plugin = :plugin AND state < 4 AND state = 2))""",
-            {"plugin": plugin},
-        )[0][0]
+        oldest = self._read(_OLDEST_EVENT, {"plugin": plugin})[0][0]
         return PluginBacklog(
             plugin=plugin,
             ready=states.get(State.READY, 0),
