@@ -401,7 +401,8 @@ class SqliteTransaction:
         """Seconds until the next delayed delivery of the plugin is due; None when none is to come."""
         now = self._now
         row = self._connection.execute(
-            "SELECT min(due_at) FROM delivery WHERE plugin = ? AND state < 4 AND unlikely(state = 2) AND due_at > ?",
+            "SELECT min(due_at) FROM delivery"
+            " WHERE plugin = ? AND state < 4 AND unlikely(state = 2) AND due_at > ?",
             (plugin, now),
         ).fetchone()
         return None if row[0] is None else float(row[0] - now)
