@@ -249,7 +249,7 @@ class PluginRuntime:
                         self._report(None, unbegun=sequence.left_ids())
                         return
                     delivery_id, facts, expires_at, raw = sequence.take()
-                    outcome = self._outcome(facts, expires_at, raw)
+                    outcome = self._outcome(facts, expires_at, raw, is_answer_awaited=not sequence.is_patient)
                 if outcome["status"] != "returned" and sequence.left:
                     outcome["unbegun"] = sequence.left_ids()
                     sequence.left = 0
@@ -261,7 +261,9 @@ class PluginRuntime:
     def _report(self, delivery_id: DeliveryId | None, **outcome: Any) -> None:
         self._link.send("done", {"plugin": self.name, "id": delivery_id, **outcome})
 
-    def _outcome(self, facts: DeliveryFacts, expires_at: float | None, raw: bytes) -> dict[str, Any]:
+    def _outcome(
+        self, facts: DeliveryFacts, expires_at: float | None, raw: bytes, *, is_answer_awaited: bool
+    ) -> dict[str, Any]:
         current_plugin.set(self.name)
         current_delivery.set(facts)
         if expires_at is not None and time.time() > expires_at:
@@ -271,7 +273,7 @@ class PluginRuntime:
         errors: Sequence[BaseException]
         try:
             event = codec.event_from(codec.decode_event(raw))
-            errors = self._dispatch(event)
+            errors = self._dispatch(event, is_answer_awaited=is_answer_awaited)
         except BaseException as error:  # noqa: BLE001 - contains one delivery: sys.exit, a CancelledError
             errors = [error]
         if os.getpid() != self._pid:
@@ -309,7 +311,12 @@ class PluginRuntime:
         except Exception as error:  # noqa: BLE001 - contains what a plugin made of its hub
             _logger.warning("The failure of an action could not be answered: %s", error)
 
-    def _dispatch(self, event: Event) -> list[BaseException]:
+    def _dispatch(self, event: Event, *, is_answer_awaited: bool) -> list[BaseException]:
+        """Call the callbacks and return what they raised.
+
+        Where nobody waits for an answer, one that cannot be sent is no failure of a callback that has done
+        its work: running it again would do that twice. The hub has logged it.
+        """
         session = self.session
         if session is None:
             raise RuntimeError("the Session is not started")
@@ -317,7 +324,12 @@ class PluginRuntime:
         with session.unit_of_work(f"{event['topic']} {event['id']}") as unit:
             try:
                 outcome = session.hosted_hub.dispatch(event)
-                return [failure.exception for failure in outcome.failures]
+                done = {id(result.subscriber) for result in outcome.results}
+                return [
+                    failure.exception
+                    for failure in outcome.failures
+                    if is_answer_awaited or id(failure.subscriber) not in done
+                ]
             finally:
                 if unit.pending_count:
                     self._uncommitted.count = unit.pending_count
@@ -334,7 +346,7 @@ class PluginRuntime:
         errors: Sequence[BaseException]
         try:
             event = codec.event_from(codec.decode_event(raw))
-            errors = self._dispatch(event)
+            errors = self._dispatch(event, is_answer_awaited=False)
         except BaseException as raised:  # noqa: BLE001 - contains a reply's callback
             errors = [raised]
         if os.getpid() != self._pid:

@@ -452,14 +452,20 @@ def test_when_the_main_process_is_killed_then_no_process_is_left(tmp_path: Path)
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
-def test_when_a_plugin_returns_far_too_much_then_the_delivery_fails_with_the_size(tmp_path: Path) -> None:
-    write(tmp_path, "culprit", "return {'text': 'x' * 20_000_000}")
-    with running_host(tmp_path) as running:
+def test_when_a_plugin_returns_what_cannot_be_sent_then_that_fails_where_somebody_waits_for_it(
+    tmp_path: Path,
+) -> None:
+    """Handling the event was no failure: as a dead letter it would be handled twice."""
+    write(tmp_path, "culprit", "return {'text': 'x' * 20_000_000 if event['data']['is_long'] else object()}")
+    with capture_logs() as logs, running_host(tmp_path) as running:
         running.wait_ready("culprit")
-        outcome = running.run("culprit")
-        assert outcome.status == "raised"
-        assert "limit" in outcome.error
-        assert running.run("culprit", "test.well").status == "returned"
+        for is_long, reason in ((True, "is over the limit"), (False, "cannot be sent in an event")):
+            assert running.run("culprit", is_long=is_long).status == "returned"
+            running.listener.wait_for(lambda: reason in str(logs))
+            delivery = running.send("culprit", lane="interactive", is_long=is_long)
+            outcome = running.listener.wait_for(lambda: running.listener.outcome(delivery))
+            assert outcome.status == "raised"
+            assert reason in outcome.error
 
 
 def test_when_crashes_are_far_apart_then_they_do_not_add_up(
