@@ -218,20 +218,23 @@ class HubServer:
     def _handle(self, connection: Connection, frame: str) -> None:
         try:
             received = packet.decode(frame)
-            if received.code != packet.EVENT:
-                return
-            event = packet.decode_event(received)
         except packet.PacketError as error:
             _logger.warning("Ignored a packet of connection %s: %s", connection.identifier, error)
             return
-        try:
-            self._accept(connection, event)
-        except SubscriptionError as error:
-            answer: dict[str, Any] = {"success": False, "message": str(error)}
-        else:
-            answer = {"success": True}
+        if received.code != packet.EVENT:
+            return
+        answer = self._answer(connection, received)
         if received.identifier:
             connection.send(packet.acknowledge_frame(received.identifier, answer))
+
+    def _answer(self, connection: Connection, received: packet.Packet) -> dict[str, Any]:
+        """Act on an event packet; return what it is acknowledged with."""
+        try:
+            self._accept(connection, packet.decode_event(received))
+        except (packet.PacketError, SubscriptionError) as error:
+            _logger.warning("Refused an event of connection %s: %s", connection.identifier, error)
+            return {"success": False, "message": str(error)}
+        return {"success": True}
 
     def _accept(self, connection: Connection, event: dict[str, Any]) -> None:
         """Act on an event from *connection*; raise :class:`SubscriptionError` with what is wrong in it."""

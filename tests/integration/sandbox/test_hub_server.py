@@ -131,6 +131,14 @@ def test_when_packet_is_malformed_then_the_connection_goes_on(hub, frame):
     assert hub.publish({"topic": "after"}) == {"success": True}
 
 
+@pytest.mark.parametrize("data", ["{", "[]", '{"name":"other"}', '{"name":"ftrack.event","args":[{}]}'])
+def test_when_there_is_no_event_in_a_packet_then_it_is_acknowledged_with_the_reason(hub, data):
+    hub.socket.send(f"5:7+::{data}")
+    answer = hub.receive_acknowledgement(7)
+    assert answer["success"] is False
+    assert answer["message"]
+
+
 def test_when_binary_frame_arrives_then_the_connection_goes_on(hub):
     hub.socket.send_binary(b"\x00\xff")
     assert hub.publish({"topic": "after"}) == {"success": True}
