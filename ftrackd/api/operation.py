@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -81,10 +82,11 @@ class Operations:
     """A stack of operations, oldest first.
 
     Operations handed over for sending stay visible until they are known to have arrived, so that the state
-    of an entity does not flicker while its commit is under way.
+    of an entity does not flicker while its commit is under way. Threads may push while others commit.
     """
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()
         self._stack: list[Operation] = []
         self._in_flight: list[Operation] = []
         # Folding the state of one entity must not cost a walk over everybody's operations.
@@ -93,27 +95,31 @@ class Operations:
 
     def push(self, operation: Operation) -> None:
         """Record `operation` as the newest."""
-        self._stack.append(operation)
-        if isinstance(operation, _EntityOperation):
-            self._by_address.setdefault(operation.address, []).append(operation)
+        with self._lock:
+            self._stack.append(operation)
+            if isinstance(operation, _EntityOperation):
+                self._by_address.setdefault(operation.address, []).append(operation)
 
     def pop(self) -> Operation:
         """Remove and return the newest operation; IndexError when there is none."""
-        operation = self._stack.pop()
-        self._forget(operation)
+        with self._lock:
+            operation = self._stack.pop()
+            self._forget(operation)
         return operation
 
     def clear(self) -> None:
         """Forget all operations."""
-        self._stack = []
-        self._in_flight = []
-        self._by_address = {}
+        with self._lock:
+            self._stack = []
+            self._in_flight = []
+            self._by_address = {}
 
     def __len__(self) -> int:
         return len(self._in_flight) + len(self._stack)
 
     def __iter__(self) -> Iterator[Operation]:
-        return iter([*self._in_flight, *self._stack])
+        with self._lock:
+            return iter([*self._in_flight, *self._stack])
 
     def of(self, address: Address) -> list[Operation]:
         """Return the operations on the entity at `address`, oldest first."""
@@ -134,20 +140,23 @@ class Operations:
 
     def forget(self, addresses: Iterable[Address]) -> None:
         """Forget the operations on the entities at `addresses` that were not handed over."""
-        gone = [operation for address in addresses for operation in self._by_address.get(address, ())]
-        self._stack = _without(self._stack, gone)
-        self._index()
+        with self._lock:
+            gone = [operation for address in addresses for operation in self._by_address.get(address, ())]
+            self._stack = _without(self._stack, gone)
+            self._index()
 
     def hand_over(self) -> list[Operation]:
         """Return the operations recorded up to now for sending; what is recorded from now on waits."""
-        operations, self._stack = self._stack, []
-        self._in_flight = self._in_flight + operations
+        with self._lock:
+            operations, self._stack = self._stack, []
+            self._in_flight = self._in_flight + operations
         return operations
 
     def arrived(self, operations: list[Operation]) -> None:
         """Forget `operations`, which were handed over: the server has them."""
-        self._in_flight = _without(self._in_flight, operations)
-        self._index()
+        with self._lock:
+            self._in_flight = _without(self._in_flight, operations)
+            self._index()
 
     def _index(self) -> None:
         self._by_address = {}
@@ -157,8 +166,9 @@ class Operations:
 
     def came_back(self, operations: list[Operation]) -> None:
         """Put `operations`, which were handed over and refused, before what was recorded since."""
-        self._in_flight = _without(self._in_flight, operations)
-        self._stack = operations + self._stack
+        with self._lock:
+            self._in_flight = _without(self._in_flight, operations)
+            self._stack = operations + self._stack
 
     def _forget(self, operation: Operation) -> None:
         if not isinstance(operation, _EntityOperation):

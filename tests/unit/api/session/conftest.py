@@ -1,5 +1,6 @@
 """A canned server and a session on it."""
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -23,3 +24,12 @@ def session(server: CannedServer) -> Iterator[Session]:
     with Session(server.url, "key", "jane", plugin_paths=[], schema_cache_path=False) as made:
         server.calls.clear()
         yield made
+
+
+@pytest.fixture
+def frantic() -> Iterator[None]:
+    """Switch threads as often as can be."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)

@@ -1,3 +1,5 @@
+import itertools
+import threading
 from typing import Any
 
 import pytest
@@ -63,3 +65,40 @@ def test_when_plain_dictionaries_are_keys_then_the_order_of_their_values_counts(
     pushed = operation.UpdateEntityOperation("CustomAttributeValue", key, "value", None, 1)
     assert pushed.address == ("CustomAttributeValue", ("c", "7"))
     assert repr(pushed) == "<UpdateEntityOperation CustomAttributeValue(c, 7)>"
+
+
+def test_when_threads_push_during_commits_then_each_operation_is_handed_over_once(frantic: None) -> None:
+    """Code pushes operations by hand, from any thread; each is known from then on until it is sent."""
+    operations = operation.Operations()
+    threads, count = 4, 2000
+    ended = [False] * threads
+    unknown = []
+
+    def push(number: int) -> None:
+        for turn in range(count):
+            pushed = operation.DeleteEntityOperation("Task", {"id": f"{number}-{turn}"})
+            operations.push(pushed)
+            if not operations.of(pushed.address) and pushed not in sent:
+                unknown.append(pushed)
+        ended[number] = True
+
+    sent: list[Any] = []
+
+    workers = [threading.Thread(target=push, args=(number,)) for number in range(threads)]
+    for worker in workers:
+        worker.start()
+    for turn in itertools.count():
+        last = all(ended)
+        taken = operations.hand_over()
+        if turn % 3 == 0:
+            operations.came_back(taken)
+        else:
+            sent.extend(taken)
+            operations.arrived(taken)
+        if last and turn % 3:
+            break
+    for worker in workers:
+        worker.join(30)
+    assert len(sent) == len({each.address for each in sent}) == threads * count
+    assert len(operations) == 0
+    assert unknown == []

@@ -2,10 +2,9 @@
 
 import gc
 import logging
-import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -400,15 +399,6 @@ def test_when_an_entity_is_created_during_a_commit_then_it_keeps_its_values(
     committing.join(20)
     assert (made["name"], made["priority_id"]) == ("meanwhile", before)
     assert session.created == [made]
-
-
-@pytest.fixture
-def frantic() -> Iterator[None]:
-    """Switch threads as often as can be."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 @pytest.mark.usefixtures("frantic")
