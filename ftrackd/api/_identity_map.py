@@ -186,7 +186,7 @@ class IdentityMap(MemoryCache):
                 entity_type, values = ast.literal_eval(key)
             except (ValueError, SyntaxError, TypeError):
                 return None
-            return self.find(entity_type, values[0] if len(values) == 1 else tuple(values))
+            return self.peek(entity_type, values[0] if len(values) == 1 else tuple(values))
         for entity in self.entities():
             if self.key_of(entity) == key:
                 return entity

@@ -51,8 +51,9 @@ class PopulateMethods(MergeMethods):
             answer, offset = self._query(page, regroup=False)
             if not answer:
                 break
-        for entity in entities:
-            self._share_values(entity)
+        with self._thread_lock:
+            for entity in entities:
+                self._share_values(entity)
 
     def _share_values(self, entity: Entity) -> None:
         """Give `entity` the values of the object in the identity map, if that is another one."""
