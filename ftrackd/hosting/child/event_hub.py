@@ -145,6 +145,8 @@ class HostedEventHub(EventHub):
         self._plugin = plugin
         self._announced: set[str] = set()
         self._guest_subscribers: dict[str, list[str]] = {}
+        # Set when the process finishes: then it is not the plugin that disconnects.
+        self.is_ending = False
         self.link_transport = LinkTransport(link, plugin)
         super().__init__(
             server_url,
@@ -163,6 +165,15 @@ class HostedEventHub(EventHub):
         """Connect over the link; replies to what this hub publishes are asked for as well."""
         super().connect()
         self._tell_host(self.id)
+
+    def disconnect(self, unsubscribe: bool = True, reconnect: bool = False) -> None:
+        """End the connection; a plugin that does so, perhaps by closing its Session, falls silent."""
+        if unsubscribe and not self.is_ending:
+            self.logger.warning(
+                "Plugin %s disconnected its event hub: it gets no events until it is loaded again",
+                self._plugin,
+            )
+        super().disconnect(unsubscribe, reconnect)
 
     def subscribe(
         self,

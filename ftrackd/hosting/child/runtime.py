@@ -206,6 +206,7 @@ class PluginRuntime:
             return
         for failure in self._registry.unregister_all((self.session,)):
             _logger.error("unregister of %s failed: %s\n%s", failure.module, failure.error, failure.traceback)
+        self.session.hosted_hub.is_ending = True
         self.session.close()
 
     def _load(self, session: HostedSession, arguments: Mapping[str, Any]) -> None:

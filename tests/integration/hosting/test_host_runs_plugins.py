@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 
 import psutil
+from structlog.testing import capture_logs
 
 from .recording import running_host
 
@@ -204,6 +205,25 @@ def test_when_concurrency_is_two_then_two_events_run_side_by_side(tmp_path: Path
         deliveries = [running.send("pair"), running.send("pair")]
         outcomes = [running.listener.wait_for(lambda: running.listener.outcome(each)) for each in deliveries]
         assert [outcome.status for outcome in outcomes] == ["returned", "returned"]
+
+
+def test_when_a_plugin_closes_its_session_then_it_is_said_that_it_falls_silent(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "closing.py",
+        """
+        def register(session):
+            session.event_hub.subscribe("topic=test.event", lambda event: session.close())
+        """,
+    )
+    with capture_logs() as logs, running_host(tmp_path) as running:
+        running.wait_ready("closing")
+        assert running.run("closing").status == "returned"
+        running.listener.wait_for(lambda: "Plugin closing disconnected its event hub" in str(logs))
+        assert not running.listener.expressions("closing")
+        running.host.reload("closing")
+        running.listener.wait_for(lambda: running.listener.expressions("closing"))
+    assert str(logs).count("disconnected its event hub") == 1, "its process ended on its own twice"
 
 
 def test_when_a_plugin_is_unknown_then_the_error_names_those_that_exist(tmp_path: Path) -> None:
