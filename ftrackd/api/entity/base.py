@@ -29,6 +29,10 @@ class _EntityBase(metaclass=DynamicEntityTypeMetaclass):
     __slots__ = ()
 
 
+class _CommonValues(dict[int, dict[str, Any]]):
+    """The local values of an entity that has copies, which stay common to all of them when there are none."""
+
+
 class Entity(_EntityBase, collections.abc.MutableMapping[str, Any]):
     """An entity: a mapping of attribute names to values.
 
@@ -161,7 +165,7 @@ class Entity(_EntityBase, collections.abc.MutableMapping[str, Any]):
         """Forget the local values of the unit of work with `token`."""
         with self.session._thread_lock:
             self._abandon_unit(token)
-            if not self._local:
+            if not self._local and not isinstance(self._local, _CommonValues):
                 self._local = None
 
     def _abandon_unit(self, token: int) -> None:
@@ -256,8 +260,9 @@ class Entity(_EntityBase, collections.abc.MutableMapping[str, Any]):
 
     def __copy__(self) -> Entity:
         # Copies are views of one entity: what is set on one is read from all.
-        if self._local is None:
-            self._local = {}
+        with self.session._thread_lock:
+            if not isinstance(self._local, _CommonValues):
+                self._local = _CommonValues(self._local or {})
         duplicate = object.__new__(type(self))
         duplicate.session = self.session
         duplicate._row = self._row

@@ -159,12 +159,16 @@ def test_when_an_entity_is_shown_then_type_and_key_are_named(task: Any, session:
     assert task.logger.name == "ftrack_api.entity.base.Task"
 
 
-def test_when_an_entity_is_copied_then_values_are_shared(task: Any) -> None:
+def test_when_an_entity_is_copied_then_values_are_shared(task: Any, session: Session) -> None:
     task.note = "from Python"
     duplicate = copy.copy(task)
     duplicate["name"] = "comp"
     assert task["name"] == "comp"
     assert duplicate.note == "from Python"
+    session.rollback()
+    assert duplicate["name"] == "anim"
+    task["name"] = "again"
+    assert (duplicate["name"], session.modified) == ("again", [task])
 
 
 @pytest.mark.parametrize("carry", [copy.deepcopy, pickle.dumps])
