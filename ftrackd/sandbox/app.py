@@ -136,7 +136,7 @@ class Application:
 
     async def _faults(self, request: Request) -> Response:
         await self.authenticate(request)
-        if request.client is None or not ipaddress.ip_address(request.client.host).is_loopback:
+        if not _is_from_this_machine(request):
             raise PermissionError("Faults can be asked for from this machine only.")
         faults = self._services.faults
         if request.method == "DELETE":
@@ -156,6 +156,17 @@ class Application:
 def _address(request: Request) -> str:
     """Return the address under which the client reaches this server, without a trailing slash."""
     return f"{request.url.scheme}://{request.headers.get('host') or request.url.netloc}"
+
+
+def _is_from_this_machine(request: Request) -> bool:
+    """Return whether the client, behind a proxy the one that it names, is on this machine."""
+    try:
+        address = ipaddress.ip_address(request.client.host if request.client is not None else "")
+    except ValueError:
+        return False
+    # A socket for both families sees 127.0.0.1 as ::ffff:127.0.0.1.
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 async def _error_response(request: Request, error: Exception) -> Response:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import os
 import re
 import secrets
@@ -152,9 +153,13 @@ class FileStore:
         Raise :class:`UploadError` when one is missing or differs from its tag; the parts are kept then.
         """
         folder = self._folder(upload_id)
+        in_order = sorted(parts)
+        for (number, _), (following, _) in itertools.pairwise(in_order):
+            if number == following:
+                raise UploadError(f"Part {number} is named twice.")
         upload = self.begin(component_id)
         try:
-            for number, tag in sorted(parts):
+            for number, tag in in_order:
                 _append(upload, folder / str(number), number, tag)
             upload.finish()
         finally:

@@ -179,6 +179,18 @@ def test_when_fault_is_described_wrongly_then_refused_and_none_is_active(server,
     assert server.state()["requests"] == []
 
 
+@pytest.mark.parametrize("client", ["192.0.2.7", "nobody", "::ffff:192.0.2.7"])
+def test_when_a_proxy_names_a_client_elsewhere_then_faults_are_refused(server, client):
+    headers = {**credentials(server), "X-Forwarded-For": client}
+    assert request(server, "/sandbox/faults", headers=headers)[0] == 403
+
+
+@pytest.mark.parametrize("client", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+def test_when_a_proxy_names_a_client_on_this_machine_then_faults_are_shown(server, client):
+    headers = {**credentials(server), "X-Forwarded-For": client}
+    assert request(server, "/sandbox/faults", headers=headers)[0] == 200
+
+
 def test_when_credentials_are_missing_then_faults_are_refused(server):
     assert request(server, "/sandbox/faults", method="POST", body={"fault": "drop_sockets"})[0] == 401
 

@@ -83,6 +83,8 @@ def test_when_a_part_is_missing_or_differs_then_nothing_is_stored_and_parts_stay
         files.complete_parts(upload_id, "c1", [(1, tag), (2, tag)])
     with pytest.raises(UploadError, match="differs"):
         files.complete_parts(upload_id, "c1", [(1, "0" * 32)])
+    with pytest.raises(UploadError, match="twice"):
+        files.complete_parts(upload_id, "c1", [(1, tag), (1, tag)])
     assert not files.exists("c1")
     files.complete_parts(upload_id, "c1", [(1, tag)])
     assert files.path("c1").read_bytes() == b"one"
