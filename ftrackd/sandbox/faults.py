@@ -163,7 +163,7 @@ class Faults:
         values = dict(description)
         kind = values.pop("fault", None)
         if kind not in REQUEST_FAULTS:
-            raise FaultError(f"There is no fault {kind!r} here; there are {', '.join(known)}.")
+            raise FaultError(f"There is no fault {kind!r}; there are {', '.join(known)}.")
         try:
             self._rules.append(RequestFault(kind, **values))
         except TypeError as error:

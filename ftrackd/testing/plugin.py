@@ -90,14 +90,19 @@ def run_plugins(sandbox: SandboxProcess) -> Iterator[Callable[..., DaemonProcess
     """Provide a function that starts the daemon with plugins and returns when they listen.
 
     It takes the paths of files or folders, and keyword arguments for
-    :class:`ftrackd.testing.daemon.DaemonProcess`, which it returns; all are ended after the test.
+    :class:`ftrackd.testing.daemon.DaemonProcess`, which it returns; all are ended after the test. A plugin
+    that cannot be loaded fails the test with the reason: nothing that is waited for would ever happen.
     """
-    from ftrackd.testing.daemon import DaemonProcess
+    from ftrackd.testing.daemon import DaemonProcess, DaemonProcessError
 
     with ExitStack() as stack:
 
         def run(*paths: str | Path, **arguments: Any) -> DaemonProcess:
             plugins = [Path(path).resolve() for path in paths]
-            return stack.enter_context(DaemonProcess(sandbox, plugins=plugins, **arguments))
+            daemon = stack.enter_context(DaemonProcess(sandbox, plugins=plugins, **arguments))
+            for plugin in daemon.control.get("/plugins"):
+                if plugin["state"] == "failed":
+                    raise DaemonProcessError(f"{plugin['name']} was not loaded: {plugin['reason']}")
+            return daemon
 
         yield run

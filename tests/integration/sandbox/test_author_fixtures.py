@@ -7,6 +7,10 @@ import time
 import uuid
 from pathlib import Path
 
+import pytest
+
+from ftrackd.testing.daemon import DaemonProcessError
+
 ROOT = Path(__file__).parents[3]
 
 PLUGIN = """
@@ -41,6 +45,12 @@ def test_when_a_plugin_runs_then_its_effect_is_seen_through_the_session(
         time.sleep(0.05)
     sandbox_session.delete(folder)
     sandbox_session.commit()
+
+
+def test_when_a_plugin_cannot_be_loaded_then_the_test_says_why(run_plugins, tmp_path):
+    (tmp_path / "broken.py").write_text("def register(session):\n    raise ValueError('no such studio')\n")
+    with pytest.raises(DaemonProcessError, match=r"(?s)broken was not loaded.*no such studio"):
+        run_plugins(tmp_path)
 
 
 def test_when_the_documented_examples_are_typed_in_then_they_pass(tmp_path):

@@ -1,10 +1,11 @@
 """``ftrack.update``: what consumers of real installations expect, row by row."""
 
+import concurrent.futures
 import json
 
 import pytest
 
-from .conftest import create, delete, new_id, post, query, update
+from .conftest import create, delete, new_id, post, query, request, update
 
 
 class Production:
@@ -174,8 +175,6 @@ def test_when_media_are_ready_then_encoded(server, listener, production):
     (metadata,) = server.call(
         {"action": "get_upload_metadata", "component_id": component, "file_name": "a.mp4", "file_size": 3}
     )
-    from .conftest import request
-
     assert request(server, metadata["url"], method="PUT", body=b"mp4", headers=metadata["headers"])[0] == 200
     server.call(
         {
@@ -354,8 +353,6 @@ def test_when_announced_then_the_event_log_has_the_same_rows(server, listener, p
 
 
 def test_when_commits_follow_each_other_then_events_in_their_order(server, listener, project):
-    import concurrent.futures
-
     def write(number):
         server.call(create("Folder", {"name": f"f{number}", "parent_id": project}))
 
