@@ -180,7 +180,7 @@ class Wiring(DeliveryListener):
 
     def _tell(self, status: PluginStatus, before: tuple[str, int, str] | None) -> None:
         document = asdict(status)
-        if status.state in _FAILED_STATES or status.error:
+        if status.state in _FAILED_STATES or (status.error and status.state != "stopped"):
             log.error(
                 "plugin failed", plugin=status.name, state=status.state, reason=status.error or status.reason
             )

@@ -53,9 +53,9 @@ class Changes:
         self._missing = {name: since for name, since in missing.items() if name not in removed}
         return removed
 
-    def is_missing_some(self, group: PluginGroup) -> bool:
-        """Return whether a plugin of *group* was missing in the last scan."""
-        return not self._missing.keys().isdisjoint(group.entries)
+    def is_missing_some(self, plugins: Iterable[str]) -> bool:
+        """Return whether one of *plugins* was missing in the last scan, perhaps only for a moment."""
+        return not self._missing.keys().isdisjoint(plugins)
 
     def attempt(self, group: PluginGroup) -> None:
         """Note what lies there as a new process of *group* begins to load."""

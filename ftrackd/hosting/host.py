@@ -84,6 +84,8 @@ class Host:
                 _log.warning("plugin path does not exist", path=str(path))
         self._spawner.start()
         scan = self._scanner.scan()
+        for plugin in self._scanner.unknown_plugins(scan):
+            _log.warning("settings name a plugin that is not there", plugin=plugin)
         self._loop.start()
         self._loop.ask(lambda: self._apply(scan))
         self._loop.call(self._tick)
@@ -213,8 +215,9 @@ class Host:
             self._group_of[entry.name] = group
             self._session_plugins.guess(entry)
         self._changes.use(scan)
+        shaping = [plugin for plugin in self._group_of if plugin in self._session_plugins]
         for group in list(self._groups.values()):
-            is_whole = not self._changes.is_missing_some(group)
+            is_whole = not self._changes.is_missing_some([*group.entries, *shaping])
             if group.name in touched or (is_whole and self._changes.is_changed(group)):
                 self._change(group)
 

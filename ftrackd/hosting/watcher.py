@@ -96,6 +96,11 @@ class Scanner:
         with self._lock:
             return self._scan()
 
+    def unknown_plugins(self, scan: Scan) -> list[str]:
+        """Return the plugins that the settings name but *scan* has not: misspelt, or not there yet."""
+        named = {*self._plugin_settings, *(plugin for group in self._groups for plugin in group.plugins)}
+        return sorted(named - {entry.name for entry in scan.entries})
+
     def _scan(self) -> Scan:
         taken_at = time.monotonic()
         asked = self.executed_files

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
-from ftrackd.settings import PluginSettings
+from ftrackd.settings import GroupSettings, PluginSettings
 
 from .recording import running_host
 
@@ -67,8 +68,12 @@ def test_when_a_helper_becomes_unsafe_then_the_new_version_is_refused_and_the_ol
 def test_when_a_plugin_is_disabled_then_it_is_shown_and_not_loaded(tmp_path: Path) -> None:
     (tmp_path / "off.py").write_text(PLAIN)
     (tmp_path / "on.py").write_text(PLAIN)
-    with running_host(tmp_path, plugins={"off": PluginSettings(enabled=False)}) as running:
+    settings = {"off": PluginSettings(enabled=False), "onn": PluginSettings(concurrency=2)}
+    groups = [GroupSettings(name="all", plugins=["on", "ofn"])]
+    with capture_logs() as logs, running_host(tmp_path, plugins=settings, groups=groups) as running:
         running.wait_ready("on")
+        misspelt = [entry["plugin"] for entry in logs if entry["event"].startswith("settings name a plugin")]
+        assert misspelt == ["ofn", "onn"]
         status = running.status("off")
         assert (status.state, status.pid) == ("disabled", None)
 
