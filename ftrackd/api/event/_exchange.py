@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import threading
 import time
 import uuid
@@ -318,8 +319,10 @@ class Exchange(PacketHandling):
             if _asker(event):
                 self.publish_reply(event, value, subscriber.metadata)
             else:
-                self.logger.warning(
-                    "Nobody can be answered: an event about %r has no source id.", event["topic"]
+                self._log_sparsely(
+                    logging.WARNING,
+                    "unanswerable",
+                    f"Nobody can be answered: an event about {event['topic']!r} has no source id.",
                 )
 
         return self._count(self._dispatcher.call(event, reply))

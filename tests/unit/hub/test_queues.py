@@ -53,7 +53,7 @@ def test_when_the_event_queue_ends_then_everybody_who_waits_wakes_and_one_gets_t
         thread.start()
     events.end(Event("end"))
     for thread in threads:
-        thread.join(5)
+        thread.join(20)
     assert sorted(outcomes, key=str) == [None, None, "end"]
     events.put(Event("left"))
     with pytest.raises(queue.Empty):
