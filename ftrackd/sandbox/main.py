@@ -153,11 +153,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     # Below a warning uvicorn writes whole addresses, with the keys that JavaScript clients put into them.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    _warn_of_open_host(options.host)
     try:
         return _serve(options, keys)
     except (SandboxError, OSError) as error:
-        sys.stderr.write(f"ftrackd sandbox: {error}\n")
+        # In one line, whatever the database's driver has to say.
+        sys.stderr.write(f"ftrackd sandbox: {' '.join(str(error).split())}\n")
         return 1
 
 
@@ -187,6 +187,7 @@ def _warn_of_open_host(host: str) -> None:
 def _serve(options: argparse.Namespace, keys: dict[str, list[str]]) -> int:
     """Open everything, serve, close everything."""
     listener = _bind(options.host, options.port)
+    _warn_of_open_host(options.host)
     with ExitStack() as stack:
         stack.callback(listener.close)
         run(options, keys, listener, stack)

@@ -144,6 +144,7 @@ def test_when_port_is_taken_then_says_so_and_what_to_do():
         (["--fault", '{"fault": "freeze_sockets", "seconds": 1}'], 1, "freeze_sockets"),
         (["--port", "99999"], 2, "99999"),
         (["--host", "256.0.0.1"], 1, "--host"),
+        (["--host", "two\nlines"], 1, "two lines"),
         (["--user", ""], 2, "--user"),
         (["--link-lifetime", "0"], 2, "--link-lifetime"),
         (["--files", "/dev/null"], 1, "--files"),
@@ -152,7 +153,9 @@ def test_when_port_is_taken_then_says_so_and_what_to_do():
 def test_when_an_option_is_wrong_then_one_line_says_so(options, code, words):
     done = run(*options, *(["--port", "0"] if "--port" not in options else []))
     assert done.returncode == code
-    assert words in done.stderr
+    assert words in done.stderr.splitlines()[-1]
+    if code == 1:
+        assert len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stderr
 
 
