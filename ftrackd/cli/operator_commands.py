@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import indent
 from typing import Annotated, Any
 
 import typer
@@ -51,7 +52,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 
 def plugins(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """List the plugins with their state, reason and subscriptions."""
+    """List the plugins with their state and reason; tracebacks and stacks follow below."""
     listed = control_client(config).get("/plugins")
     if as_json:
         print_json(listed)
@@ -63,11 +64,18 @@ def plugins(config: ConfigOption = None, as_json: JsonOption = False) -> None:
             plugin["pid"],
             _megabytes(plugin.get("memory_bytes")),
             len(plugin["subscriptions"]),
-            plugin["reason"] or plugin["error"].partition("\n")[0],
+            (plugin["reason"] or plugin["error"]).partition("\n")[0],
         )
         for plugin in listed
     ]
     print_table(("plugin", "state", "pid", "memory", "subscriptions", "reason"), rows, "no plugins")
+    for plugin in listed:
+        details = (plugin["error"] or plugin["reason"]).partition("\n")[2]
+        stack = plugin["stack"]
+        if details:
+            print(f"\n{plugin['name']}: the error\n{indent(details, '  ')}")
+        if stack and stack not in details:
+            print(f"\n{plugin['name']}: the last stack of a callback that was slow\n{indent(stack, '  ')}")
 
 
 def reload(

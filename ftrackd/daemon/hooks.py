@@ -16,6 +16,7 @@ raises is logged under its name and reaches nobody else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -84,12 +85,22 @@ class Hooks:
         self._manager.add_hookspecs(HookSpecifications)
 
     def load_installed(self) -> None:
-        """Register the extensions of installed packages."""
-        self._manager.load_setuptools_entrypoints(ENTRY_POINTS)
+        """Register the extensions of installed packages; one that cannot be is logged and left out."""
+        for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
+            try:
+                self.register(point.load(), point.name)
+            except (Exception, SystemExit):  # contains one package
+                log.exception("extension could not be loaded", extension=point.name, origin=point.value)
 
     def register(self, extension: object, name: str) -> None:
         """Register an extension; pluggy refuses one whose arguments do not fit the specification."""
-        self._manager.register(extension, name=name)
+        try:
+            self._manager.register(extension, name=name)
+        except pluggy.PluginValidationError:
+            # With some versions it is in by then, with the hooks that came before the one that does not fit.
+            if self._manager.is_registered(extension):
+                self._manager.unregister(extension)
+            raise
 
     def unregister(self, extension: object) -> None:
         """Take an extension out again."""
@@ -102,5 +113,5 @@ class Hooks:
             chosen = {name: arguments[name] for name in implementation.argnames}
             try:
                 implementation.function(**chosen)
-            except Exception:  # contains one extension
+            except (Exception, SystemExit):  # contains one extension
                 log.exception("extension failed", extension=implementation.plugin_name, hook=hook)

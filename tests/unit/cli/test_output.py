@@ -3,10 +3,12 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
+from ftrackd.cli import operator_commands
 from ftrackd.cli.app import app
 from ftrackd.cli.output import print_table
 from ftrackd.errors import FtrackdError
@@ -39,3 +41,20 @@ def test_new_refuses_a_name_that_would_not_be_loaded(tmp_path: Path) -> None:
         assert isinstance(result.exception, FtrackdError)
         assert word in str(result.exception)
     assert not folder.exists()
+
+
+def test_plugins_shows_one_line_for_each_and_what_belongs_to_it_below(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base = {"pid": None, "memory_bytes": 0, "subscriptions": [], "reason": "", "error": "", "stack": ""}
+    listed = [
+        {**base, "name": "broken", "state": "disabled", "reason": "raised ValueError\nTraceback:\n  line 2"},
+        {**base, "name": "slow", "state": "running", "stack": "Thread 0x1:\n  in handle"},
+    ]
+    daemon = SimpleNamespace(get=lambda path: listed)
+    monkeypatch.setattr(operator_commands, "control_client", lambda config: daemon)
+    table, error, stack = CliRunner().invoke(app, ["plugins"]).output.rstrip().split("\n\n")
+    assert len(table.splitlines()) == 3
+    assert "raised ValueError" in table.splitlines()[1]
+    assert error.splitlines() == ["broken: the error", "  Traceback:", "    line 2"]
+    assert stack.splitlines()[1:] == ["  Thread 0x1:", "    in handle"]

@@ -1,10 +1,13 @@
 """Extensions of the daemon."""
 
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pluggy
 import pytest
+from structlog.testing import capture_logs
 
 from ftrackd.daemon.hooks import Hooks, HookSpecifications, hookimpl
 from ftrackd.daemon.lifecycle import State
@@ -37,6 +40,33 @@ def test_an_extension_that_raises_does_not_keep_another_from_its_call() -> None:
     hooks.call("delivery_done", plugin="p", outcome={"status": "returned", "seconds": 1})
     hooks.call("shutdown")
     assert recorder.seen == [("p", "returned"), ("shutdown", None)]
+
+
+def test_an_installed_extension_that_cannot_be_loaded_is_named_and_the_others_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules = {
+        "a_misses": "import no_such_module",
+        "b_leaves": "import sys\nsys.exit('no licence')",
+        "c_misfits": "@hookimpl\ndef shutdown(colour): ...",
+        "d_works": "seen = []\n@hookimpl\ndef shutdown():\n    seen.append(1)\n    raise SystemExit",
+    }
+    information = tmp_path / "studio-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: studio\nVersion: 1.0\n")
+    points = "\n".join(f"{name} = {name}" for name in modules)
+    (information / "entry_points.txt").write_text(f"[ftrackd.extensions]\n{points}\n")
+    for name, text in modules.items():
+        (tmp_path / f"{name}.py").write_text(f"from ftrackd.daemon.hooks import hookimpl\n{text}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    hooks = Hooks()
+    with capture_logs() as logs:
+        hooks.load_installed()
+        hooks.call("shutdown")
+    left_out = [entry["extension"] for entry in logs if entry["event"] == "extension could not be loaded"]
+    assert left_out == ["a_misses", "b_leaves", "c_misfits"]
+    assert [entry["extension"] for entry in logs if entry["event"] == "extension failed"] == ["d_works"]
+    assert sys.modules["d_works"].seen == [1]
 
 
 def test_an_extension_with_unknown_arguments_is_refused_at_registration() -> None:
