@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 import time
@@ -24,6 +25,8 @@ from ftrackd.daemon.reports import Reports
 from ftrackd.settings import Settings
 
 log = structlog.stdlib.get_logger("ftrackd.daemon")
+
+_NEW_OBJECTS_BEFORE_COLLECTION = 20_000
 
 HOST_STOP_LIMIT_S = 5.0
 """Seconds that plugin processes have for ``unregister`` and their exit handlers after the drain."""
@@ -97,6 +100,7 @@ class Daemon:
         watchdog.start()
         stack.callback(watchdog.stop)
         threading.Thread(target=self._await_ready, args=(parts,), name="ftrackd-ready", daemon=True).start()
+        _look_for_cycles_rarely(stack)
         self._wait_for_work(parts)
         parts.wiring.changed.set()  # whoever waits for readiness looks up and sees that we stop
         self._lifecycle.draining()
@@ -177,3 +181,12 @@ class Daemon:
     def _status_line(state: State, degradations: Mapping[str, str]) -> str:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in degradations.items())
         return f"{state}, {reasons}" if reasons else str(state)
+
+
+def _look_for_cycles_rarely(stack: ExitStack) -> None:
+    """Have the collector go through what lives for long and what waits less often: events hold no cycles."""
+    stack.callback(gc.set_threshold, *gc.get_threshold())
+    stack.callback(gc.unfreeze)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS_BEFORE_COLLECTION, 20, 20)

@@ -63,31 +63,37 @@ class FrameDecoder:
 
         Raises :class:`LinkError` when the bytes are no frames: nothing after them can be trusted.
         """
-        self._buffer += data
+        buffer: bytes | bytearray = data
+        if self._buffer:
+            self._buffer += data
+            buffer = self._buffer
         frames: list[Frame] = []
         start = 0
-        available = len(self._buffer)
+        available = len(buffer)
         while available - start >= _LENGTHS.size:
-            header_size, payload_size = _LENGTHS.unpack_from(self._buffer, start)
+            header_size, payload_size = _LENGTHS.unpack_from(buffer, start)
             if header_size > HEADER_LIMIT_BYTES or payload_size > PAYLOAD_LIMIT_BYTES:
                 raise LinkError(f"a frame claims {header_size} and {payload_size} bytes")
             begin = start + _LENGTHS.size
             end = begin + header_size + payload_size
             if end > available:
                 break
-            frames.append(self._frame(begin, begin + header_size, end))
+            frames.append(_frame(buffer, begin, begin + header_size, end))
             start = end
-        if start:
+        if buffer is self._buffer:
             del self._buffer[:start]
+        else:
+            self._buffer += data[start:]
         return frames
 
-    def _frame(self, begin: int, middle: int, end: int) -> Frame:
-        try:
-            header = _json.loads(bytes(self._buffer[begin:middle]))
-            kind = header.pop("kind")
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise LinkError(f"a frame has an unreadable header: {error}") from error
-        return Frame(kind, header, bytes(self._buffer[middle:end]))
+
+def _frame(buffer: bytes | bytearray, begin: int, middle: int, end: int) -> Frame:
+    try:
+        header = _json.loads(buffer[begin:middle])
+        kind = header.pop("kind")
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise LinkError(f"a frame has an unreadable header: {error}") from error
+    return Frame(kind, header, bytes(buffer[middle:end]))
 
 
 class Link:
