@@ -133,6 +133,22 @@ ROWS = (
         lambda official, ours: True,
     ),
     Row(
+        "throughput",
+        "processor time of the main process for a delivery",
+        lambda v: v["main_used"],
+        rows.seconds,
+        "",
+        lambda official, ours: True,
+    ),
+    Row(
+        "throughput",
+        "processor time of a plugin process for a delivery",
+        lambda v: v["plugins_used"],
+        rows.seconds,
+        "",
+        lambda official, ours: True,
+    ),
+    Row(
         "starting",
         "start to live, 1 plugin",
         lambda v: v["start_1"],
@@ -411,10 +427,24 @@ def _throughput(pythons: dict[str, str]) -> Values:
     plugins = {f"plugin_{number:02d}": EMPTY_PLUGIN for number in range(10)}
     with _daemon(plugins) as (daemon, sandbox, _), _hub(sandbox) as hub:
         daemon.live()
+        main, *others = daemon.processes()
+        main_before, others_before = _used([main]), _used(others)
         begun = time.perf_counter()
         _publish_fast(hub, THROUGHPUT_EVENTS)
         _until(lambda: _handled(daemon, THROUGHPUT_EVENTS), 0.1)
-        return {"ours": {"throughput": THROUGHPUT_EVENTS / (time.perf_counter() - begun)}}
+        passed = time.perf_counter() - begun
+        deliveries = THROUGHPUT_EVENTS * len(plugins)
+        values = {
+            "throughput": THROUGHPUT_EVENTS / passed,
+            "main_used": (_used([main]) - main_before) / deliveries,
+            "plugins_used": (_used(others) - others_before) / deliveries,
+        }
+        return {"ours": values}
+
+
+def _used(processes: list[psutil.Process]) -> float:
+    """Return the processor time, user's and system's, that processes took so far."""
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 def _stream(pythons: dict[str, str]) -> Values:
@@ -455,14 +485,11 @@ def _starting(pythons: dict[str, str]) -> Values:
 
 def _idle(daemon: Daemon) -> float:
     """Return the percentage of one core that the daemon takes when nothing happens."""
-
-    def used() -> float:
-        return sum(sum(process.cpu_times()[:2]) for process in daemon.processes())
-
     time.sleep(2)
-    before, begun = used(), time.perf_counter()
+    processes = daemon.processes()
+    before, begun = _used(processes), time.perf_counter()
     time.sleep(IDLE_S)
-    return 100 * (used() - before) / (time.perf_counter() - begun)
+    return 100 * (_used(processes) - before) / (time.perf_counter() - begun)
 
 
 def _reload(daemon: Daemon, number: int) -> float:

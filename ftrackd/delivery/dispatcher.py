@@ -143,12 +143,16 @@ class Dispatcher:
         with self._lock:
             return self._guard.loops(time.monotonic())
 
-    def appended(self, intake: Intake) -> None:
-        """The deliveries of an event are in the transaction."""
+    def appended(self, intakes: Sequence[Intake]) -> None:
+        """The deliveries of events are in the transaction."""
+        # Once for each plugin, as a rule, and not once for each delivery.
+        arrivals = {
+            (delivery.plugin, delivery.due_in_s) for intake in intakes for delivery in intake.deliveries
+        }
         now = time.monotonic()
         with self._lock:
-            for delivery in intake.deliveries:
-                self._lane.appended(delivery.plugin, delivery.due_in_s, now)
+            for plugin, due_in_s in arrivals:
+                self._lane.appended(plugin, due_in_s, now)
 
     def offered_everywhere(self) -> None:
         """Deliveries of any plugin may be claimed again."""

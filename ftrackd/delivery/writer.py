@@ -308,10 +308,8 @@ class Writer:
         if batch.intakes:
             failpoint("append.before")
             for intake in batch.intakes:
-                appended = transaction.append(intake.event, intake.deliveries)
-                if appended.stored:
-                    self._dispatcher.appended(intake)
-                batch.appended.append((intake, appended))
+                batch.appended.append((intake, transaction.append(intake.event, intake.deliveries)))
+            self._dispatcher.appended([intake for intake, appended in batch.appended if appended.stored])
             failpoint("append.after")
         for request in batch.requests:
             if request.answer.cancelled():
