@@ -36,6 +36,8 @@ class IdentityMap(MemoryCache):
         self._by_type: dict[str, dict[PrimaryKey, Entity]] = {}
         self._let_go: dict[str, weakref.WeakValueDictionary[PrimaryKey, Entity]] = {}
         self._count = 0
+        #: How many were left by the last sweep, which those that cannot go need not cause again.
+        self._kept = 0
         self.limit: int | None = None
 
     def find(self, entity_type: str, primary_key: PrimaryKey) -> Entity | None:
@@ -91,6 +93,7 @@ class IdentityMap(MemoryCache):
         entities = self._by_type.get(entity_type)
         if entities is not None and entities.pop(primary_key, None) is not None:
             self._count -= 1
+            self._kept = min(self._kept, self._count)
         let_go = self._let_go.get(entity_type)
         if let_go is not None:
             let_go.pop(primary_key, None)
@@ -108,6 +111,7 @@ class IdentityMap(MemoryCache):
     def set_limit(self, limit: int | None) -> None:
         """Keep at most `limit` entities that nobody holds; None keeps all from now on."""
         self.limit = limit
+        self._kept = 0
         if limit is not None:
             self.sweep()
             return
@@ -118,7 +122,7 @@ class IdentityMap(MemoryCache):
 
     def sweep(self) -> None:
         """Let go of the entities used longest ago, if there are too many."""
-        if self.limit is None or self._count <= self.limit * _SLACK:
+        if self.limit is None or self._count <= max(self.limit, self._kept) + self.limit * (_SLACK - 1):
             return
         excess = self._count - self.limit
         # The share of each type: which of two types was used longer ago is not known, and not worth knowing.
@@ -131,7 +135,7 @@ class IdentityMap(MemoryCache):
                     continue
                 del entities[primary_key]
                 let_go[primary_key] = entity
-        self._count = sum(len(entities) for entities in self._by_type.values())
+        self._count = self._kept = sum(len(entities) for entities in self._by_type.values())
 
     # The interface of a cache, with the session's keys.
 
@@ -176,7 +180,7 @@ class IdentityMap(MemoryCache):
         for entities in self._by_type.values():
             entities.clear()
         self._let_go = {}
-        self._count = 0
+        self._count = self._kept = 0
         self._cache.clear()
 
     def _find_by_key(self, key: Any) -> Entity | None:

@@ -42,16 +42,18 @@ class CommitMethods(PopulateMethods):
         return self._entities_in_state(DELETED)
 
     def _entities_in_state(self, wanted: Symbol) -> list[Any]:
-        found: dict[Any, Entity] = {}
-        for operation in self.recorded_operations:
-            address = getattr(operation, "address", None)
-            if address is None or address in found:
+        addresses = dict.fromkeys(
+            getattr(operation, "address", None) for operation in self.recorded_operations
+        )
+        found = []
+        for address in addresses:
+            if address is None:
                 continue
             entity_type, values = address
             entity = self._identity_map.peek(entity_type, values[0] if len(values) == 1 else values)
             if entity is not None and inspection.state(entity) is wanted:
-                found[address] = entity
-        return list(found.values())
+                found.append(entity)
+        return found
 
     def _state(self, entity: Entity) -> Symbol:
         return inspection.state(entity)

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from ftrackd.api._identity_map import IdentityMap
 from ftrackd.api.cache import StringKeyMaker
+from ftrackd.api.entity.base import Entity
 from ftrackd.api.session import Session
 
 from .canned_server import CannedServer, echo, rows
@@ -158,6 +160,30 @@ def test_when_an_entity_is_configured_or_changed_then_it_is_never_let_go(
     assert session.get("Location", "ce9b348f-8809-11e3-821c-20c9d081909b").accessor is origin
     assert session.get("Task", "t3")["name"] == "changed"
     session.rollback()
+
+
+def test_when_more_are_changed_than_may_stay_then_not_every_answer_looks_at_them(
+    session: Session, server: CannedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.identity_map_limit = 100
+    for number in range(400):
+        session.create("Task", {"name": str(number)})
+    looks = Counter[str]()
+    is_pinned = Entity._is_pinned
+
+    def look(entity: Entity) -> bool:
+        looks["all"] += 1
+        return is_pinned(entity)
+
+    monkeypatch.setattr(Entity, "_is_pinned", look)
+    for start in range(0, 3000, 10):
+        _many(server, session, start, 10)
+    assert looks["all"] < 300 * 200
+    session.rollback()
+    for start in range(3000, 4000, 10):
+        _many(server, session, start, 10)
+    gc.collect()
+    assert sum(1 for _ in session._identity_map.entities()) <= 125
 
 
 def test_when_the_limit_is_lifted_then_what_is_left_stays(session: Session, server: CannedServer) -> None:
