@@ -35,8 +35,10 @@ class UploadError(RequestError):
 class Upload:
     """One file being written; :meth:`finish` puts it in its place, :meth:`discard` removes it."""
 
-    def __init__(self, target: Path, temporary: Path, size: int | None, checksum: str | None) -> None:
-        """Open *temporary*, to become *target*; *checksum* is a base64 MD5."""
+    def __init__(
+        self, target: Callable[[str], Path], temporary: Path, size: int | None, checksum: str | None
+    ) -> None:
+        """Open *temporary*, to become the *target* for its MD5 in hexadecimal; *checksum* is a base64 MD5."""
         self._target = target
         self._temporary = temporary
         self._size = size
@@ -51,21 +53,23 @@ class Upload:
         if self._size is not None and self._written > self._size:
             raise UploadError(f"The upload is longer than the announced {self._size} bytes.")
         self._digest.update(chunk)
-        self._file.write(chunk)
+        _write_sparse(self._file, chunk)
 
     def finish(self) -> str:
         """Put the file in its place and return its MD5 in hexadecimal.
 
         Raise :class:`UploadError` when size or checksum differ from what was announced.
         """
+        self._file.truncate()
         self._file.close()
         if self._size is not None and self._written != self._size:
             raise UploadError(f"The upload has {self._written} bytes, {self._size} were announced.")
         checksum = base64.b64encode(self._digest.digest()).decode()
         if self._checksum and self._checksum != checksum:
             raise UploadError("The checksum of the upload differs from the announced one.")
-        os.replace(self._temporary, self._target)
-        return self._digest.hexdigest()
+        digest = self._digest.hexdigest()
+        os.replace(self._temporary, self._target(digest))
+        return digest
 
     def discard(self) -> None:
         """Remove what was written, unless it was put in its place."""
@@ -130,7 +134,8 @@ class FileStore:
 
     def begin(self, component_id: str, *, size: int | None = None, checksum: str | None = None) -> Upload:
         """Begin to store the bytes of *component_id*."""
-        return Upload(self.path(component_id), self._temporary(), size, checksum)
+        path = self.path(component_id)
+        return Upload(lambda digest: path, self._temporary(), size, checksum)
 
     # Uploads in parts
 
@@ -145,25 +150,26 @@ class FileStore:
         folder = self._folder(upload_id)
         if not 1 <= number <= MAXIMUM_PARTS:
             raise ValidationError(f"An upload has the parts 1 to {MAXIMUM_PARTS}, there is no part {number}.")
-        return Upload(folder / str(number), self._temporary(), None, None)
+        # Named after its entity tag, it need not be read once more to be compared with it.
+        return Upload(lambda digest: folder / f"{number}-{digest}", self._temporary(), None, None)
 
     def complete_parts(self, upload_id: str, component_id: str, parts: Iterable[tuple[int, str]]) -> None:
         """Join the *parts*, pairs of number and entity tag, to the bytes of *component_id*.
 
         Raise :class:`UploadError` when one is missing or differs from its tag; the parts are kept then.
         """
-        folder = self._folder(upload_id)
+        target, folder = self.path(component_id), self._folder(upload_id)
         in_order = sorted(parts)
         for (number, _), (following, _) in itertools.pairwise(in_order):
             if number == following:
                 raise UploadError(f"Part {number} is named twice.")
-        upload = self.begin(component_id)
+        files = [_find_part(folder, number, tag) for number, tag in in_order]
+        temporary = self._temporary()
         try:
-            for number, tag in in_order:
-                _append(upload, folder / str(number), number, tag)
-            upload.finish()
+            _join(files, temporary)
+            os.replace(temporary, target)
         finally:
-            upload.discard()
+            temporary.unlink(missing_ok=True)
         shutil.rmtree(folder)
 
     # Previews
@@ -197,18 +203,32 @@ class FileStore:
         return folder
 
 
-def _append(upload: Upload, part: Path, number: int, tag: str) -> None:
-    """Append the file *part* to *upload* after comparing it with its entity *tag*."""
-    digest = hashlib.md5(usedforsecurity=False)
-    try:
-        with part.open("rb") as file:
-            while chunk := file.read(COPY_BYTES):
-                digest.update(chunk)
-                upload.write(chunk)
-    except FileNotFoundError as error:
-        raise UploadError(f"Part {number} was not uploaded.") from error
-    if digest.hexdigest() != tag.strip('"'):
+def _find_part(folder: Path, number: int, tag: str) -> Path:
+    """Return the file of a part; raise :class:`UploadError` when there is none with its entity *tag*."""
+    digest = tag.strip('"')
+    part = folder / f"{number}-{digest}"
+    if re.fullmatch(r"[0-9a-f]{32}", digest) and part.is_file():
+        return part
+    if any(folder.glob(f"{number}-*")):
         raise UploadError(f"Part {number} differs from its entity tag {tag}.")
+    raise UploadError(f"Part {number} was not uploaded.")
+
+
+def _join(files: Iterable[Path], target: Path) -> None:
+    with target.open("wb") as joined:
+        for path in files:
+            with path.open("rb") as file:
+                while chunk := file.read(COPY_BYTES):
+                    _write_sparse(joined, chunk)
+        joined.truncate()
+
+
+def _write_sparse(file: IO[bytes], chunk: bytes) -> None:
+    """Append *chunk* to *file*, as a hole when all of it is zero; truncate the file where it ends."""
+    if chunk.count(0) == len(chunk):
+        file.seek(len(chunk), os.SEEK_CUR)
+    else:
+        file.write(chunk)
 
 
 def _check(identifier: str) -> None:
