@@ -216,12 +216,16 @@ class CommitMethods(PopulateMethods):
             }
             unit.operations.clear()
             for entity in unit.entities():
-                if inspection.address(entity) in created:
+                address = inspection.address(entity)
+                if unit.operations.of(address):
+                    # Another thread is in the midst of creating it.
+                    created.discard(address)
+                    continue
+                if address in created:
                     # Whoever holds it may still want to say what was not made.
                     entity._keep_values_of(unit.token)
                 entity._drop_unit(unit.token)
-            unit.changed.clear()
-            unit.read.clear()
+                unit.forget_entity(entity)
             for address in created:
                 self._forget(*address)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 #: Identifies an entity within one unit of work: its type and the text of its primary key values.
@@ -89,6 +91,8 @@ class Operations:
         self._lock = threading.RLock()
         self._stack: list[Operation] = []
         self._in_flight: list[Operation] = []
+        #: What threads push that have not come to the end of `together`, by thread.
+        self._gathered: dict[int, list[Operation]] = {}
         # Folding the state of one entity must not cost a walk over everybody's operations.
         self._by_address: dict[Address, list[Operation]] = {}
         super().__init__()
@@ -96,9 +100,28 @@ class Operations:
     def push(self, operation: Operation) -> None:
         """Record `operation` as the newest."""
         with self._lock:
-            self._stack.append(operation)
+            self._gathered.get(threading.get_ident(), self._stack).append(operation)
             if isinstance(operation, _EntityOperation):
                 self._by_address.setdefault(operation.address, []).append(operation)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Within, keep what this thread pushes, and record it in one piece in the end.
+
+        A commit of another thread takes all of it or nothing, and nothing of others comes between.
+        """
+        thread = threading.get_ident()
+        if thread in self._gathered:
+            # The end is that of the outermost.
+            yield
+            return
+        gathered = self._gathered[thread] = []
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._gathered[thread]
+                self._stack.extend(gathered)
 
     def pop(self) -> Operation:
         """Remove and return the newest operation; IndexError when there is none."""
@@ -108,18 +131,19 @@ class Operations:
         return operation
 
     def clear(self) -> None:
-        """Forget all operations."""
+        """Forget all operations but those that threads are in the midst of pushing together."""
         with self._lock:
             self._stack = []
             self._in_flight = []
-            self._by_address = {}
+            self._index()
 
     def __len__(self) -> int:
-        return len(self._in_flight) + len(self._stack)
+        return len(self._in_flight) + len(self._stack) + sum(map(len, list(self._gathered.values())))
 
     def __iter__(self) -> Iterator[Operation]:
         with self._lock:
-            return iter([*self._in_flight, *self._stack])
+            gathered = itertools.chain.from_iterable(self._gathered.values())
+            return iter([*self._in_flight, *self._stack, *gathered])
 
     def of(self, address: Address) -> list[Operation]:
         """Return the operations on the entity at `address`, oldest first."""

@@ -93,15 +93,16 @@ class Entity(_EntityBase, collections.abc.MutableMapping[str, Any]):
         # rollback must not take it away from whoever keeps the entity in a set.
         self._row = {name: values[name] for name in layout.primary_key if name in values}
         unit = session._units.current()
-        with session._thread_lock:
-            self._local = {unit.token: {name: values[name] for name in values if name not in self._row}}
-            unit.changed[id(self)] = self
-            if session.record_operations:
-                unit.operations.push(
-                    operation.CreateEntityOperation(self.entity_type, inspection.primary_key(self), values)
-                )
-        for name in relations:
-            self[name] = data[name]
+        # Without what it refers to, the server would refuse the new entity.
+        with unit.operations.together():
+            with session._thread_lock:
+                self._local = {unit.token: {name: values[name] for name in values if name not in self._row}}
+                unit.changed[id(self)] = self
+                if session.record_operations:
+                    key = inspection.primary_key(self)
+                    unit.operations.push(operation.CreateEntityOperation(self.entity_type, key, values))
+            for name in relations:
+                self[name] = data[name]
 
     def _reconstruct(self, data: Mapping[str, Any]) -> None:
         for name, value in data.items():

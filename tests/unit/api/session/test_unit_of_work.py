@@ -4,7 +4,7 @@ import gc
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -399,6 +399,40 @@ def test_when_an_entity_is_created_during_a_commit_then_it_keeps_its_values(
     committing.join(20)
     assert (made["name"], made["priority_id"]) == ("meanwhile", before)
     assert session.created == [made]
+
+
+@pytest.mark.parametrize("intrusion", ["commit", "rollback"])
+def test_when_another_thread_comes_in_the_midst_of_a_creation_then_that_is_sent_whole(
+    session: Session, server: CannedServer, intrusion: str
+) -> None:
+    """Half of it the server would refuse, and with it all that the other thread did."""
+    task = _task(session, server)
+
+    class Intruder(Mapping[str, str]):
+        """Metadata that lets another thread change and commit something while it is read."""
+
+        def __getitem__(self, key: str) -> str:
+            def intrude() -> None:
+                task["name"] = "other"
+                getattr(session, intrusion)()
+
+            _in_thread(intrude)
+            return "value"
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(["key"])
+
+        def __len__(self) -> int:
+            return 1
+
+    made = session.create("Task", {"name": "new", "metadata": Intruder(), "parent": task})
+    assert (session.created[0], made["name"]) == (made, "new")
+    session.commit()
+    *earlier, last = [batch for batch in server.calls if batch[0]["action"] != "query"]
+    sent = [request["entity_data"]["name"] for batch in earlier for request in batch]
+    assert sent == (["other"] if intrusion == "commit" else [])
+    assert (last[0]["action"], last[0]["entity_data"]["name"]) == ("create", "new")
+    assert {"metadata", "parent"} <= {name for request in last for name in request["entity_data"]}
 
 
 @pytest.mark.usefixtures("frantic")
