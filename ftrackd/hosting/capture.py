@@ -44,9 +44,13 @@ class OutputLines:
             lines.append(rest)
             rest = b""
         self._rest = rest
-        for line in lines:
+        for number, line in enumerate(lines, start=1):
             self._log(line)
-        return self._budget.dropped == before
+            if self._budget.dropped > before:
+                # A flood costs us no more than counting what is left of it.
+                self._budget.dropped += len(lines) - number
+                return False
+        return True
 
     def end(self) -> None:
         """Log what was left without an end of line."""

@@ -28,7 +28,7 @@ from ftrackd.hosting.stacks import plugin_stacks
 ProcessState = Literal["spawning", "starting", "running", "finishing", "ended"]
 _READ_BYTES: Final = 1 << 18
 _OUTPUT_BYTES_PER_READ: Final = 1 << 16
-_OUTPUT_PAUSE_S: Final = 0.02
+_OUTPUT_PAUSE_S: Final = 0.005
 _STACK_LIMIT_BYTES: Final = 60_000
 _STACK_QUIET_S: Final = 0.2
 _KIND: Final = operator.attrgetter("kind")

@@ -272,13 +272,17 @@ class PluginRuntime:
         began = time.monotonic()
         event: Event | None = None
         errors: Sequence[BaseException]
+        escaped: BaseException | None = None
         try:
             event = codec.event_from(codec.decode_event(raw))
             errors = self._dispatch(event, is_answer_awaited=is_answer_awaited)
         except BaseException as error:  # noqa: BLE001 - contains one delivery: sys.exit, a CancelledError
-            errors = [error]
+            errors = [escaped := error]
         if os.getpid() != self._pid:
             end_forked_process(errors)
+        if escaped is not None:
+            # What callbacks raise is logged by the hub, unless it is no Exception or no callback was reached.
+            _logger.error("Delivery of an event failed", exc_info=escaped)
         seconds = time.monotonic() - began
         outcome: dict[str, Any] = {"status": "returned", "seconds": seconds}
         left, self._uncommitted.count = getattr(self._uncommitted, "count", 0), 0

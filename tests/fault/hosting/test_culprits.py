@@ -127,13 +127,16 @@ def test_when_a_callback_raises_what_is_no_exception_then_only_the_delivery_fail
     }
     for number, body in enumerate(raised.values()):
         write(tmp_path, f"culprit{number}", body)
-    with running_host(tmp_path) as running:
+    with capture_logs() as logs, running_host(tmp_path) as running:
         running.wait_ready("culprit0", "culprit1", "culprit2")
         for number, error in enumerate(raised):
             pid = running.status(f"culprit{number}").pid
             outcome = running.run(f"culprit{number}")
             assert outcome.status == "raised"
             assert error in outcome.error
+            running.listener.wait_for(
+                lambda: any(error in entry.get("traceback", "") for entry in list(logs)), what="its traceback"
+            )
             assert running.run(f"culprit{number}", "test.well").status == "returned"
             assert running.status(f"culprit{number}").pid == pid
 
