@@ -18,6 +18,7 @@ from ftrackd.api.event._connection_rules import (
 )
 from ftrackd.api.event._queues import Outbox, PacketFate
 from ftrackd.api.event.transport import (
+    FrameRefused,
     FrameTooLarge,
     Transport,
     TransportClosed,
@@ -48,6 +49,9 @@ class ConnectionListener(Protocol):
 
     def frame_skipped(self, error: FrameTooLarge) -> None:
         """Take note of a frame above the limit."""
+
+    def frame_refused(self) -> None:
+        """Take note that the peer ends the connection for the size of a frame that it was sent."""
 
     def housekeeping(self) -> None:
         """Do what is due about every second."""
@@ -379,6 +383,8 @@ class Connection:
                 self._listener.frame_skipped(error)
                 continue
             except TransportError as error:
+                if isinstance(error, FrameRefused):
+                    self._listener.frame_refused()
                 return str(error)
             if frame is not None:
                 self._heard(liveness)

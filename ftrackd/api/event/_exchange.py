@@ -20,7 +20,12 @@ from ftrackd.api.event._queues import Outgoing, OutgoingQueueFull
 from ftrackd.api.event.base import Event
 from ftrackd.api.event.expression import server_text
 from ftrackd.api.event.subscriber import Callback, Subscriber
-from ftrackd.api.exception import EventHubConnectionError, EventHubError, NotFoundError
+from ftrackd.api.exception import (
+    EventHubConnectionError,
+    EventHubError,
+    EventHubPacketError,
+    NotFoundError,
+)
 
 _REPLY_TOPIC: Final = "ftrack.meta.reply"
 _SUBSCRIBE_TOPIC: Final = "ftrack.meta.subscribe"
@@ -207,6 +212,7 @@ class Exchange(PacketHandling):
         Raises:
             EventHubConnectionError: when the hub was never connected, or not since it was disconnected.
             OutgoingQueueFull: when too many events wait for the connection.
+            EventHubPacketError: when the event is larger than :attr:`HubLimits.frame_limit_bytes`.
             TypeError: when the event's data cannot be written as JSON.
 
         None of these when `on_error` is "ignore"; a log line takes their place.
@@ -256,7 +262,7 @@ class Exchange(PacketHandling):
         ``[{"success": False, "message": ...}]`` when none comes in time.
 
         Raises:
-            EventHubConnectionError, OutgoingQueueFull, TypeError: as :meth:`publish`.
+            EventHubConnectionError, OutgoingQueueFull, EventHubPacketError, TypeError: as :meth:`publish`.
         """
         raw = event_json if isinstance(event_json, bytes) else codec.encode_event(event_json)
         give_up = None if on_ack is None else _refusal(on_ack)
@@ -287,6 +293,11 @@ class Exchange(PacketHandling):
         if not self._connection_initialised:
             raise EventHubConnectionError(
                 f"Cannot publish event asynchronously as not connected to server. {self._state_reason}"
+            )
+        if len(raw) > self._limits.frame_limit_bytes:
+            raise EventHubPacketError(
+                f"{description} was not published: its {len(raw)} bytes are over the limit of "
+                f"{self._limits.frame_limit_bytes}."
             )
         number = next(self._packet_numbers)
         frame = codec.encode_event_packet(raw, number)

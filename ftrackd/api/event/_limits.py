@@ -19,7 +19,8 @@ class HubLimits:
     #: Published events whose ``on_reply`` is kept; beyond it the oldest is given up.
     pending_replies: int = 10_000
     reply_timeout_s: float = 900.0
-    #: The largest frame that is accepted; larger ones are skipped as they arrive.
+    #: The largest frame that is accepted, larger ones are skipped as they arrive; and the largest event that
+    #: is published.
     frame_limit_bytes: int = 16 * 1024 * 1024
     handshake_timeout_s: float = 60.0
     #: How long the server may leave a frame unread before the connection is given up.

@@ -142,6 +142,24 @@ class PacketHandling:
         self.statistics.rejected_packets += 1
         self.logger.error("%s", error)
 
+    def frame_refused(self) -> None:
+        """Give the largest packet up that the server may have seen; called by the connection.
+
+        Sent again, it would end each connection, and nothing behind it would ever arrive.
+        """
+        waiting = self._outbox.beginning()
+        seen = [packet for packet in self._unacknowledged.values() if packet.is_sent or packet in waiting]
+        if not seen:
+            return
+        largest = max(seen, key=lambda packet: len(packet.frame))
+        assert largest.identifier is not None
+        self._unacknowledged.pop(largest.identifier)
+        self._outbox.discard(largest)
+        reason = f"The server takes no frame of {len(largest.frame)} characters."
+        self.logger.error("%s Given up: %s.", reason, largest.description)
+        if largest.give_up is not None:
+            self._call(largest.give_up, reason)
+
     def _handle_packet(self, code: str, packet_identifier: str, path: str, data: bytes | str) -> None:
         """Act on a packet that was received. Raises EventHubPacketError when its data is malformed."""
         name = self._code_name_mapping[code]

@@ -111,6 +111,8 @@ class Outgoing:
     is_announcement: bool = False
     #: Whether the transport has taken it.
     is_sent: bool = False
+    #: Whether nobody wants it sent any more.
+    is_discarded: bool = False
     #: Called with the arguments of the acknowledgement.
     acknowledge: Callable[[list[Any]], None] | None = None
     #: Called when no acknowledgement is expected any more.
@@ -205,9 +207,21 @@ class Outbox:
             packet.is_sent = fate is PacketFate.SENT
             if fate is not PacketFate.SENT and self._transport is transport:
                 self._transport = None
-            if fate is PacketFate.WAITS and not packet.is_announcement:
+            if fate is PacketFate.WAITS and not packet.is_announcement and not packet.is_discarded:
                 self._packets.appendleft(packet)
             self._changed.notify_all()
+
+    def beginning(self) -> list[Outgoing]:
+        """Return the packet that is being sent, and the first of those that wait."""
+        with self._changed:
+            return [packet for packet in (self._in_hand, *list(self._packets)[:1]) if packet is not None]
+
+    def discard(self, packet: Outgoing) -> None:
+        """Forget `packet`, whether it waits or is being sent."""
+        with self._changed:
+            packet.is_discarded = True
+            if packet in self._packets:
+                self._packets.remove(packet)
 
     def flush(self, timeout_s: float, is_settled: Callable[[], bool] = lambda: True) -> bool:
         """Wait until everything is sent and `is_settled`; return False when the time, or the transport, ends

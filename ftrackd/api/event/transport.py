@@ -20,6 +20,10 @@ class TransportClosed(TransportError):  # noqa: N818  (names what happened)
     """The connection ended; the message says how."""
 
 
+class FrameRefused(TransportClosed):
+    """The peer ended the connection because a frame of ours was too large for it."""
+
+
 class FrameTooLarge(EventHubPacketError):  # noqa: N818  (names what happened)
     """A frame was above the limit and was skipped; the connection goes on."""
 

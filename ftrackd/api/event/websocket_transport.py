@@ -19,7 +19,7 @@ from ftrackd.api.event._guard import OpeningGuard
 from ftrackd.api.event._handshake import ServerDetails, SocketIoSession, request_session
 from ftrackd.api.event._limits import HubLimits
 from ftrackd.api.event._route import proxy_options, tls_context
-from ftrackd.api.event.transport import FrameTooLarge, TransportClosed, TransportError
+from ftrackd.api.event.transport import FrameRefused, FrameTooLarge, TransportClosed, TransportError
 
 _READ_SIZE: Final = 65_536
 #: A server that names less, or milliseconds, does not mean it: we would leave at once, or notice nothing.
@@ -27,6 +27,8 @@ _SHORTEST_HEARTBEAT_TIMEOUT_S: Final = 1.0
 _LONGEST_HEARTBEAT_TIMEOUT_S: Final = 600.0
 #: Seconds that the end of a connection may take: the peer reads what is under way, and answers.
 _CLOSING_S: Final = 0.5
+#: The code with which a peer closes that got a frame larger than it takes.
+_TOO_LARGE: Final = (1009).to_bytes(2, "big")
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -319,7 +321,8 @@ class WebSocketTransport:
             self._controls.append(_control_frame(websocket.ABNF.OPCODE_CLOSE, message.payload[:2]))
             with contextlib.suppress(TransportClosed):
                 self._send_controls()
-            raise TransportClosed(f"The server closed the connection{_close_reason(message.payload)}.")
+            kind = FrameRefused if message.payload[:2] == _TOO_LARGE else TransportClosed
+            raise kind(f"The server closed the connection{_close_reason(message.payload)}.")
 
     def _send_controls(self) -> None:
         # Whoever holds the lock comes by here after releasing it, so nothing is left behind.

@@ -16,7 +16,7 @@ import pytest
 
 from ftrackd.api.event.base import Event
 from ftrackd.api.event.hub import EventHub, HubLimits, ReconnectPolicy
-from ftrackd.api.exception import EventHubConnectionError
+from ftrackd.api.exception import EventHubConnectionError, EventHubPacketError
 
 from .hub_server import DEADLINE_S, HubServer, Peer, eventually, frame
 from .tcp_proxy import TcpProxy
@@ -409,3 +409,43 @@ def test_when_callbacks_of_the_hub_fail_then_the_reader_goes_on(error, caplog):
         assert "Handling a packet failed" in caplog.text
         assert "by my own fault" in caplog.text
         hub.disconnect()
+
+
+def test_when_an_event_is_too_large_to_be_published_then_the_publisher_is_told(caplog):
+    with HubServer() as server:
+        hub = EventHub(server.url, "anna", "key", limits=HubLimits(frame_limit_bytes=1000))
+        hub.connect()
+        with pytest.raises(EventHubPacketError, match=r"an event about 'big' .* over the limit of 1000"):
+            hub.publish(Event("big", data={"ballast": "x" * 1000}), on_reply=print)
+        hub.publish(Event("small"))
+        server.peer.next_frame('"small"')
+        assert len(hub._reply_callbacks) == 0
+        hub.disconnect()
+
+
+def test_when_the_server_refuses_the_size_of_an_event_then_that_is_given_up_and_others_arrive(caplog):
+    with HubServer() as server:
+        server.acknowledgement = None
+        refuse = server.packet
+
+        def packet(peer, text):
+            if '"big"' in text:
+                peer.close_politely(1009)
+            else:
+                refuse(peer, text)
+
+        server.packet = packet
+        hub = EventHub(server.url, "anna", "key", reconnect=QUICK)
+        hub.connect()
+        server.peer.send('6:::1+[{"success":true}]')
+        eventually(lambda: hub._server_acknowledges)
+        outcomes = []
+        hub.publish(Event("first"))
+        hub.send_raw(b'{"topic":"big","data":"' + b"x" * 10_000 + b'"}', outcomes.append)
+        hub.publish(Event("last"))
+        eventually(lambda: any(peer.published("last") for peer in server.peers[1:]))
+        assert [outcome[0]["success"] for outcome in outcomes] == [False]
+        assert "Given up: a relayed event" in caplog.text
+        assert sum(len(peer.published("big")) for peer in server.peers) == 1
+        assert hub.reconnect_count == 1
+        hub.close()
