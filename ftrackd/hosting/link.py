@@ -18,8 +18,6 @@ from ftrackd.hosting.errors import LinkError
 _LENGTHS: Final = struct.Struct("!II")
 HEADER_LIMIT_BYTES: Final = 64 * 1024 * 1024
 PAYLOAD_LIMIT_BYTES: Final = 64 * 1024 * 1024
-# The largest event a plugin may publish or reply with; the server takes no larger one.
-EVENT_LIMIT_BYTES: Final = 16 * 1024 * 1024
 
 
 class Frame(NamedTuple):

@@ -314,6 +314,10 @@ class HostedProcess:
         code = self.exit.code if self.exit is not None else None
         if code is None:
             return "its process is gone"
+        if code == -signal.SIGKILL:
+            # Not by us, then: that has its reason above.
+            causes = "the kernel short of memory, somebody's kill, or it closed its connection to the daemon"
+            return f"its process died by SIGKILL ({causes})"
         if code < 0:
             return f"its process died by {signal_name(-code)}"
         if self.state == "ended" and self.finish_by is not None and code == 0:

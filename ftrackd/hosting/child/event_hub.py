@@ -17,8 +17,8 @@ from ftrackd.api.event import codec
 from ftrackd.api.event._queues import Outgoing
 from ftrackd.api.event.hub import EventHub
 from ftrackd.api.event.transport import TransportClosed
-from ftrackd.api.exception import EventHubError, EventHubPacketError
-from ftrackd.hosting.link import EVENT_LIMIT_BYTES, Link
+from ftrackd.api.exception import EventHubError
+from ftrackd.hosting.link import Link
 
 _CONNECT_FRAME: Final = "1::"
 _ACCEPTED: Final = b'[{"success":true}]'
@@ -96,11 +96,6 @@ class LinkTransport:
         if event.get("topic") in ("ftrack.meta.subscribe", "ftrack.meta.unsubscribe"):
             self.acknowledge(number, _ACCEPTED)
             return
-        if len(raw) > EVENT_LIMIT_BYTES:
-            message = (
-                f"an event of {len(raw)} bytes is over the limit of {EVENT_LIMIT_BYTES} and was not sent"
-            )
-            raise EventHubPacketError(message)
         try:
             self._link.send("published", {"plugin": self._plugin, "number": number}, raw)
         except OSError as error:

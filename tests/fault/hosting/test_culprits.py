@@ -462,7 +462,7 @@ def test_when_a_plugin_returns_what_cannot_be_sent_then_that_fails_where_somebod
     write(tmp_path, "culprit", "return {'text': 'x' * 20_000_000 if event['data']['is_long'] else object()}")
     with capture_logs() as logs, running_host(tmp_path) as running:
         running.wait_ready("culprit")
-        for is_long, reason in ((True, "is over the limit"), (False, "cannot be sent in an event")):
+        for is_long, reason in ((True, "over the limit of"), (False, "cannot be sent in an event")):
             assert running.run("culprit", is_long=is_long).status == "returned"
             running.listener.wait_for(lambda: reason in str(logs))
             delivery = running.send("culprit", lane="interactive", is_long=is_long)
