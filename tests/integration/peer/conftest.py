@@ -99,6 +99,6 @@ def _run(command, sandbox, folder, **variables):
         "TMPDIR": str(folder),
     }
     environment.pop("FTRACK_EVENT_PLUGIN_PATH", None)
-    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=240)
     if done.returncode:
         pytest.fail(f"{done.stdout}\n{done.stderr}\nThe sandbox logged:\n{sandbox.log}", pytrace=False)
