@@ -54,7 +54,9 @@ def execute_aggregate(
         for term in _group_terms(value)
     ]
     labelled = [column.label(f"c{index}") for index, (column, _) in enumerate(columns.values())]
-    statement = sa.select(*labelled).select_from(scope.from_clause).where(*compiler.conditions(query, scope))
+    # Before the clause that they join references to is read.
+    conditions = compiler.conditions(query, scope)
+    statement = sa.select(*labelled).select_from(scope.from_clause).where(*conditions)
     statement = statement.group_by(*(dialect.folded(value.stored) for value in groups.values()))
     statement = statement.order_by(*order).limit(query.limit).offset(query.offset or None)
     return [

@@ -374,6 +374,9 @@ class TestAggregates:
         )
         assert rows == [{"status.name": "In progress", "count_id": 2}]
 
+    def test_criteria_may_follow_references_that_nothing_else_does(self, ask: Ask) -> None:
+        assert ask("select count(id) from Task where status.name is Approved") == [{"count_id": 1}]
+
     def test_grouped_booleans_are_booleans(self, ask: Ask) -> None:
         rows = ask("select count(id) from AssetVersion group by is_published")
         assert rows == [{"is_published": False, "count_id": 1}, {"is_published": True, "count_id": 2}]
