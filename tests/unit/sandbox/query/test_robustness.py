@@ -236,16 +236,21 @@ def test_when_each_attribute_of_a_type_is_asked_for_then_there_is_an_answer(
         assert set(entity_type.primary_key) <= set(row)
         assert set(projectable) <= set(row)
     json.dumps(rows)
-    for attribute in entity_type.attributes.values():
-        if isinstance(attribute, Collection):
-            execute(
-                connection, SCHEMA, f"{name} where {attribute.name} any () and not {attribute.name} any ()"
-            )
-        elif not isinstance(attribute, Computed) or attribute.is_filterable:
-            for null in ("is None", "is_not None"):
-                assert (
-                    execute(connection, SCHEMA, f"{name} where {attribute.name} {null} limit 1") is not None
-                )
+    collections = [
+        f"({item.name} any () and not {item.name} any ())"
+        for item in entity_type.attributes.values()
+        if isinstance(item, Collection)
+    ]
+    if collections:
+        assert execute(connection, SCHEMA, f"{name} where {' or '.join(collections)}").rows == []
+    comparable = [
+        item.name
+        for item in entity_type.attributes.values()
+        if not isinstance(item, Collection) and (not isinstance(item, Computed) or item.is_filterable)
+    ]
+    for null in ("is None", "is_not None"):
+        criteria = " or ".join(f"{attribute} {null}" for attribute in comparable)
+        assert execute(connection, SCHEMA, f"{name} where {criteria} limit 1") is not None
 
 
 @given(

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from ftrackd.sandbox.schema.build import ObjectType, build_schema
 from ftrackd.sandbox.schema.model import Schema
-from ftrackd.sandbox.schema.tables import metadata, table
+from ftrackd.sandbox.schema.tables import create_tables, table
 
 OBJECT_TYPES = {"Task": "ot-task", "Shot": "ot-shot", "Sequence": "ot-sequence", "Asset Build": "ot-build"}
 
@@ -33,7 +33,7 @@ def insert(connection: sa.Connection, name: str, *rows: dict[str, Any]) -> None:
 
 
 def populate(connection: sa.Connection) -> None:
-    metadata().create_all(connection)
+    create_tables(connection)
     _populate_workflow(connection)
     _populate_people(connection)
     _populate_contexts(connection)

@@ -6,6 +6,7 @@ import uuid
 import pytest
 import sqlalchemy as sa
 
+from ftrackd.sandbox.schema import metadata
 from ftrackd.sandbox.seeds.client_suites import PROJECT, TASK, USER
 from ftrackd.sandbox.seeds.ids import seed_id
 from ftrackd.sandbox.store import Actor, Store
@@ -26,13 +27,41 @@ def _address(database):
     return sa.make_url(POSTGRESQL).set(database=database).render_as_string(hide_password=False)
 
 
+class Seeded:
+    """A seeded database that goes back to how it was: to make all tables anew takes a second."""
+
+    def __init__(self, address):
+        self.address = address
+        Store.open(address, seed="minimal").close()
+        self._engine = sa.create_engine(
+            sa.make_url(address).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+        )
+        # Without looking at foreign keys: tables refer to each other in circles.
+        statements = ["SET session_replication_role = replica"]
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql("CREATE SCHEMA seeded")
+            for name, table in metadata().tables.items():
+                connection.exec_driver_sql(f"CREATE TABLE seeded.{name} AS TABLE {name}")
+                columns = ", ".join(f'"{column.name}"' for column in table.c if column.computed is None)
+                statements.append(f"DELETE FROM {name}")
+                statements.append(f"INSERT INTO {name} ({columns}) SELECT {columns} FROM seeded.{name}")
+        self._restoration = "; ".join(statements)
+
+    def restore(self):
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql(self._restoration)
+
+    def close(self):
+        self._engine.dispose()
+
+
 @pytest.fixture(scope="session")
-def template():
-    """A seeded database that each test gets a copy of: making all tables takes a second."""
-    name = f"template_{uuid.uuid4().hex[:12]}"
+def seeded():
+    name = f"store_{uuid.uuid4().hex[:12]}"
     _postgresql(f"CREATE DATABASE {name}")
-    Store.open(_address(name), seed="minimal").close()
-    yield name
+    seeded = Seeded(_address(name))
+    yield seeded
+    seeded.close()
     _postgresql(f"DROP DATABASE {name}")
 
 
@@ -52,13 +81,10 @@ def store(request):
         with Store.open(seed="minimal") as store:
             yield store
         return
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    _postgresql(f"CREATE DATABASE {name} TEMPLATE {request.getfixturevalue('template')}")
-    try:
-        with Store.open(_address(name), seed="minimal") as store:
-            yield store
-    finally:
-        _postgresql(f"DROP DATABASE {name}")
+    seeded = request.getfixturevalue("seeded")
+    with Store.open(seeded.address, seed="minimal") as store:
+        yield store
+    seeded.restore()
 
 
 class World:
