@@ -178,9 +178,11 @@ class RequestMethods(SessionState):
 
 
 def _decode_tagged(value: dict[str, Any]) -> Any:
-    if value["__type__"] in {"datetime", "date"}:
-        return _date.from_server(value["value"])
-    return value
+    if value["__type__"] not in {"datetime", "date"}:
+        return value
+    text = value["value"]
+    # No date is None, and not this moment, which the official client makes of it.
+    return None if text is None else _date.from_server(text)
 
 
 def _action(request: Any) -> Any:
