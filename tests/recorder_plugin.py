@@ -20,7 +20,8 @@ def record(event):
     line["number"] = event["data"].get("number")
     time.sleep(float(os.environ.get("RECORDER_DELAY_S", "0")))
     with open(os.environ["RECORDER_FILE"], "a") as file:
-        file.write(json.dumps(line) + "\n")
+        # Begun on a line of its own: a kill may have cut the one before.
+        file.write("\n" + json.dumps(line) + "\n")
 
 
 def offer(event):

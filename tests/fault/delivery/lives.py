@@ -52,14 +52,20 @@ def event_of(number):
     return json.dumps(event).encode(), event
 
 
+#: Bytes of an entry in the ledger's file. A kill can cut a write where a page of memory ends, and nowhere else.
+ENTRY_SIZE = 64
+
+
 class LedgerFile(DeliveryListener):
-    """Writes each entry with one system call, so that a kill leaves whole lines."""
+    """Writes each entry with one system call and within one page, so that a kill leaves whole lines."""
 
     def __init__(self, path):
         self.descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def add(self, *fields):
-        os.write(self.descriptor, (" ".join(map(str, fields)) + "\n").encode())
+        entry = " ".join(map(str, fields)).ljust(ENTRY_SIZE - 1) + "\n"
+        assert len(entry) == ENTRY_SIZE, entry
+        os.write(self.descriptor, entry.encode())
 
     def stored(self, event_id, plugins):
         self.add("acknowledged", event_id)
@@ -239,7 +245,7 @@ def read_lines(folder, ledger, stored):
     known = set()
     starts, slowest = 0, 0.0
     for line in (folder / "ledger").read_text().splitlines():
-        what, *fields = line.split(" ")
+        what, *fields = line.split()
         if what == "ready":
             slowest = max(slowest, float(fields[0]))
         elif what == "acknowledged":
