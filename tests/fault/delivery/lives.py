@@ -52,7 +52,7 @@ def event_of(number):
     return json.dumps(event).encode(), event
 
 
-#: Bytes of an entry in the ledger's file. A kill can cut a write where a page of memory ends, and nowhere else.
+#: Bytes of an entry in the file. A kill can cut a write where a page of memory ends, and nowhere else.
 ENTRY_SIZE = 64
 
 

@@ -71,7 +71,7 @@ SLOW = {
 }
 
 
-@settings(max_examples=150, **SLOW)
+@settings(max_examples=80, **SLOW)
 @given(st.lists(OPERATIONS, max_size=3))
 def test_when_operations_are_any_then_results_or_an_error_that_is_theirs(server, operations):
     status, answer = post(server, operations)
