@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
+# Half of the time a test waits for processes of its own: two workers for each core keep it busy.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 
 .PHONY: run test check lint types bench config peer clean help
 
@@ -19,7 +21,7 @@ run: $(STAMP)  ## The daemon on the embedded sandbox with the bundled plugins
 	@exec $(BIN)/ftrackd run --sandbox --plugins ./plugins
 
 test: check  ## Lint, types and all tests
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 check: lint types
 
