@@ -72,7 +72,7 @@ def test_when_connected_then_everybody_is_announced_once_and_replies_first():
         assert unsubscribed["source"]["id"] == hub.id
         hub.disconnect()
         assert len(server.peer.subscriptions) == 0
-        assert server.peer.control_opcodes == [8]
+        eventually(lambda: server.peer.control_opcodes == [8])
         assert hub._subscribers == []
 
 
