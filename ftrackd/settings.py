@@ -95,6 +95,9 @@ class HostingSettings(Section):
         description="Load code from paths that other users may write. Off: such a path is refused by name.",
     )
     start_timeout_s: float = Field(30.0, gt=0, description="Seconds that import and register() may take.")
+    late_start_s: float = Field(
+        5.0, gt=0, description="Seconds of them after which the daemon is live without the plugin."
+    )
     concurrency: int = Field(1, ge=1, le=64, description="Events that a plugin handles side by side.")
     soft_limit_s: float = Field(
         30.0, gt=0, description="Seconds after which a callback is reported with its stack."

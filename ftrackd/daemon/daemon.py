@@ -6,7 +6,7 @@ import gc
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from types import FrameType
 from typing import Any
@@ -22,6 +22,7 @@ from ftrackd.daemon.notify import ServiceNotifier, Watchdog
 from ftrackd.daemon.parts import Parts
 from ftrackd.daemon.paths import control_socket
 from ftrackd.daemon.reports import Reports
+from ftrackd.hosting import PluginStatus
 from ftrackd.settings import Settings
 
 log = structlog.stdlib.get_logger("ftrackd.daemon")
@@ -30,6 +31,10 @@ _NEW_OBJECTS_BEFORE_COLLECTION = 20_000
 
 HOST_STOP_LIMIT_S = 5.0
 """Seconds that plugin processes have for ``unregister`` and their exit handlers after the drain."""
+
+
+_LOOK_S = 0.25
+"""Seconds between two looks at how long plugins have been starting; their changes are seen at once."""
 
 
 SAME_SIGNAL_S = 0.5
@@ -59,6 +64,7 @@ class Daemon:
         self._stop_asked_at = 0.0
         self._is_forced = False
         self._shown: State | None = None
+        self._late: list[str] = []
 
     def run(self) -> ExitCode:
         """Run until SIGTERM or SIGINT; return the exit code.
@@ -108,19 +114,45 @@ class Daemon:
 
     def _await_ready(self, parts: Parts) -> None:
         began = time.monotonic()
-        while not parts.is_settled():
+        while not (parts.is_connected() and self._is_quiet(starting := parts.starting())):
             if self._stop.is_set():
                 return
-            parts.wiring.changed.wait()
+            parts.wiring.changed.wait(_LOOK_S)
             parts.wiring.changed.clear()
-        parts.ready()
+        late = [status.name for status in starting]
+        parts.ready(late)
+        self._late = late
         self._lifecycle.ready()
         count = len(parts.host.statuses())
-        log.info("live", seconds=round(time.monotonic() - began, 2), plugins=count)
+        log.info(
+            "; ".join(["live", *self._still_starting()]),
+            seconds=round(time.monotonic() - began, 2),
+            plugins=count,
+        )
+        self._await_late(parts)
         if not count:
             log.warning(
                 "no plugins found", remedy="--plugins PATH, FTRACK_EVENT_PLUGIN_PATH or hosting.plugin_paths"
             )
+
+    def _is_quiet(self, starting: Sequence[PluginStatus]) -> bool:
+        """Whether none is left to wait for: those that *starting* names take longer than one should."""
+        return all((status.loading_s or 0.0) >= self._settings.hosting.late_start_s for status in starting)
+
+    def _await_late(self, parts: Parts) -> None:
+        """Let each late plugin join when it is ready; one that fails is reported by the host."""
+        while self._late and not self._stop.is_set():
+            parts.wiring.changed.wait()
+            parts.wiring.changed.clear()
+            starting = {status.name for status in parts.starting()}
+            still = [name for name in self._late if name in starting]
+            if still != self._late:
+                self._late = still
+                parts.ready(still)
+                self._state_changed(self._lifecycle.state, self._lifecycle.degradations)
+
+    def _still_starting(self) -> list[str]:
+        return [f"still starting: {', '.join(self._late)}"] if self._late else []
 
     def _wait_for_work(self, parts: Parts) -> None:
         while not self._stop.is_set():
@@ -177,10 +209,9 @@ class Daemon:
             self._notifier.status(line)
         self._hooks.call("state_changed", state=state, degradations=degradations)
 
-    @staticmethod
-    def _status_line(state: State, degradations: Mapping[str, str]) -> str:
+    def _status_line(self, state: State, degradations: Mapping[str, str]) -> str:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in degradations.items())
-        return f"{state}, {reasons}" if reasons else str(state)
+        return "; ".join([f"{state}, {reasons}" if reasons else str(state), *self._still_starting()])
 
 
 def _look_for_cycles_rarely(stack: ExitStack) -> None:

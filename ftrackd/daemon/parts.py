@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
@@ -21,13 +21,11 @@ from ftrackd.daemon.progress import STUCK_AFTER_S, Progress
 from ftrackd.daemon.relay import HubRelay
 from ftrackd.daemon.tail import EventTail
 from ftrackd.daemon.wiring import Wiring
-from ftrackd.delivery import CatchUp, Delivery, SqliteJournal
-from ftrackd.hosting import Host, ServerAccess
+from ftrackd.delivery import CatchUp, Delivery, Lane, SqliteJournal
+from ftrackd.hosting import Host, PluginStatus, ServerAccess
 from ftrackd.settings import Settings
 
 log = structlog.stdlib.get_logger("ftrackd.daemon")
-
-_SETTLING = frozenset({"starting"})
 
 
 class Parts:
@@ -75,7 +73,12 @@ class Parts:
             self._server_access(),
             bootstrap_of(self.session),
         )
-        self.relay = HubRelay(hub, self.wiring.receive, self.host.relay)
+        self.relay = HubRelay(
+            hub,
+            self.wiring.receive,
+            self.host.relay,
+            lambda topic: self.delivery.lane(topic) is Lane.DURABLE,
+        )
         self.wiring.host, self.wiring.delivery, self.wiring.relay = self.host, self.delivery, self.relay
         self.catch_up = CatchUp(self.delivery, settings.delivery, self.session.rows, self._take_in_replayed)
         self._progress = Progress(
@@ -118,9 +121,12 @@ class Parts:
         self._progress.start()
         self._stack.callback(self._progress.stop)
 
-    def ready(self) -> None:
-        """Every plugin has subscribed and the hub is live: ask for what happened in the meantime."""
+    def ready(self, late: Sequence[str]) -> None:
+        """Every plugin but the *late* ones has subscribed and the hub is live: ask for what happened in the
+        meantime. Call it again when fewer are late; what can wait is kept for those that still are.
+        """
         self._is_ready = True
+        self.relay.expect(late)
         self.catch_up.connected()
 
     def drain(self, deadline_s: float) -> bool:
@@ -138,11 +144,13 @@ class Parts:
         self.host.stop(deadline_s)
         self._stack.close()
 
-    def is_settled(self) -> bool:
-        """Whether the hub is live and every plugin is registered or has failed."""
-        if self.session.event_hub.state is not ConnectionState.LIVE:
-            return False
-        return not any(status.state in _SETTLING for status in self.host.statuses())
+    def is_connected(self) -> bool:
+        """Whether the hub is live."""
+        return self.session.event_hub.state is ConnectionState.LIVE
+
+    def starting(self) -> list[PluginStatus]:
+        """Return the plugins that are neither registered nor have failed."""
+        return [status for status in self.host.statuses() if status.state == "starting"]
 
     def reset_sessions(self) -> list[str]:
         """Have every plugin's Session reset between two deliveries; return the plugins' names."""

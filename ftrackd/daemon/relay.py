@@ -7,7 +7,7 @@ that asked. What plugins publish goes out unchanged.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import structlog
@@ -38,16 +38,33 @@ class Hub(Protocol):
 
 
 class HubRelay:
-    """Routes between hub and plugins. Safe to use from any thread."""
+    """Routes between hub and plugins. Safe to use from any thread.
 
-    def __init__(self, hub: Hub, receive: Receive, reply: Callable[[str, bytes], None]) -> None:
+    ``can_wait`` says of a topic whether its events are kept for a plugin that is not there.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        receive: Receive,
+        reply: Callable[[str, bytes], None],
+        can_wait: Callable[[str], bool],
+    ) -> None:
         self._hub = hub
         self._receive = receive
         self._reply = reply
+        self._can_wait = can_wait
         self._index = SubscriptionIndex()
         self._announced: dict[SubscriptionKey, tuple[str, PluginSubscription]] = {}  # guarded by _lock
         self._lock = threading.Lock()
         self._is_open = True
+        self._late: frozenset[str] = frozenset()
+
+    def expect(self, plugins: Iterable[str]) -> None:
+        """Keep every event for these plugins, too: they are still starting, and what they will subscribe to
+        is not known yet. Each hands on to its callbacks only what they match.
+        """
+        self._late = frozenset(plugins)
 
     def close_intake(self) -> None:
         """Take no more events in; replies still reach the plugins that wait for them."""
@@ -55,18 +72,21 @@ class HubRelay:
 
     def incoming(self, raw: bytes, event: Mapping[str, Any]) -> None:
         """Route one event; ``raw`` is its JSON as it came."""
-        matches = self._matches(event)
-        if not matches:
-            return
         if event.get("topic") == REPLY_TOPIC:
-            for plugin in {key[0] for key, _ in matches}:
+            for plugin in {key[0] for key, _ in self._matches(event)}:
                 self._reply(plugin, raw)
-        elif self._is_open:
-            self._receive(raw, event, recipients_of(matches))
+        elif self._is_open and (recipients := self.recipients(event)):
+            self._receive(raw, event, recipients)
 
     def recipients(self, event: Mapping[str, Any]) -> list[Recipient]:
-        """Return the plugins whose subscriptions match, each with its lowest priority number."""
-        return recipients_of(self._matches(event))
+        """Return the plugins whose subscriptions match, each with its lowest priority number, and those that
+        are still starting, for an event that can wait for them.
+        """
+        recipients = recipients_of(self._matches(event))
+        if self._late and self._can_wait(str(event.get("topic"))):
+            known = {recipient.plugin for recipient in recipients}
+            recipients += [Recipient(plugin) for plugin in sorted(self._late - known)]
+        return recipients
 
     def subscribed(self, plugin: str, subscription: PluginSubscription) -> None:
         """A plugin subscribed: match for it, and tell the server."""

@@ -105,6 +105,7 @@ class PluginGroup:
             counters=counters,
             failures=self.restart.failures,
             retry_in_s=max(0.0, self.retry_at - now) if self.retry_at is not None else None,
+            loading_s=now - self.candidate.loading[1] if self.candidate and self.candidate.loading else None,
             stack=self.stacks.get(plugin, ""),
         )
 

@@ -347,6 +347,8 @@ class Host:
                 self._log.frame(frame)
             case "pong":
                 self._ponged(process, frame)
+            case "loading":
+                process.loading = (frame.header["plugin"], time.monotonic())
             case "started":
                 self._started(process, frame)
             case "finished":

@@ -105,7 +105,8 @@ class PluginStatus:
     """Everything an operator asks about one plugin.
 
     ``reason`` says why it is not running, ``error`` why its newest version is not (an older one may be),
-    ``stack`` is the last stack taken of a slow or hanging callback.
+    ``stack`` is the last stack taken of a slow or hanging callback. ``loading_s`` is for how long a new
+    process has been importing and registering.
     """
 
     name: str
@@ -128,6 +129,7 @@ class PluginStatus:
     counters: Mapping[str, int] = field(default_factory=dict)
     failures: int = 0
     retry_in_s: float | None = None
+    loading_s: float | None = None
     stack: str = ""
 
 

@@ -151,7 +151,10 @@ class HostedProcess:
         self.plugins = plugins = tuple(concurrency)
         self.state: ProcessState = "spawning"
         self.pid: int | None = None
+        # When it was asked for, and then when it came to be.
         self.started_at = time.monotonic()
+        self.loading: tuple[str, float] | None = None
+        """The plugin whose code it loads or loaded last, and since when."""
         self.running_since: float | None = None
         self.flights: dict[DeliveryId, Flight] = {}
         self._lanes: dict[tuple[str, str], dict[DeliveryId, Flight]] = {}

@@ -153,7 +153,6 @@ class Spawner:
     def _spawned(self, number: int, pid: int) -> None:
         process = self._requests.pop(number)
         process.pid = pid
-        # How long it took the template to come to it is not the plugin's fault.
         process.started_at = time.monotonic()
         self._processes[pid] = process
         if process.is_doomed:

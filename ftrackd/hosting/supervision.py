@@ -108,8 +108,13 @@ class Supervision:
                 self.end_with_stack(process, "it did not end when asked to")
             return
         limit = self._settings.start_timeout_s
-        if now - process.started_at >= limit:
-            self.end_with_stack(process, f"import or register() did not return within {limit:g} s")
+        if process.loading is not None:
+            of = f" of {process.loading[0]}" if len(process.plugins) > 1 else ""
+            if now - process.loading[1] >= limit:
+                self.end_with_stack(process, f"import or register(){of} did not return within {limit:g} s")
+        elif process.pid is not None and now - process.started_at >= limit:
+            # How long it took to get a process is not the plugin's fault, and counts for nothing.
+            self.end_with_stack(process, f"it did not begin to load its plugins within {limit:g} s")
 
     def _check_flights(self, group: PluginGroup, process: HostedProcess, now: float) -> None:
         for flight in process.begun_flights():

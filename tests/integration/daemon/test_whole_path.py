@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -11,7 +12,7 @@ import psutil
 from ftrackd.testing.daemon import DaemonProcess
 from ftrackd.testing.events import discover_data, launch_data
 from ftrackd.testing.sandbox import SandboxProcess
-from tests.daemon_fixtures import Recording
+from tests.daemon_fixtures import RECORDER, Recording
 
 Run = Callable[..., DaemonProcess]
 
@@ -46,6 +47,41 @@ def test_a_change_of_data_reaches_the_plugin(
         what="recorded",
     )
     assert len(change) == 1
+
+
+def test_when_a_plugin_takes_long_to_import_then_the_others_are_live_and_it_misses_nothing(
+    run_daemon: Run, recording: Recording, sandbox_session: Any, task: Any, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    wait = f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)\n"
+    (recording.plugins / "late.py").write_text(
+        wait + RECORDER.read_text().replace("VERSION = 1", "VERSION = 7")
+    )
+    (recording.plugins / "hanging.py").write_text("while True: pass\ndef register(session): pass\n")
+    settings = {
+        "HOSTING__LATE_START_S": "0.3",
+        "HOSTING__START_TIMEOUT_S": "3",
+        "HOSTING__RESTART_DELAY_S": "60",
+    }
+    daemon = run_daemon(settings=settings)
+    assert "live; still starting: hanging, late" in daemon.log
+    task["status"] = sandbox_session.query('Status where name is "In progress"').one()
+    sandbox_session.commit()
+
+    def versions() -> list[int]:
+        return [
+            line["version"]
+            for line in recording.lines()
+            if any(task["id"] in change for change in line["changes"])
+        ]
+
+    daemon.wait_for(lambda: versions() == [1], what="handled by the plugin that is there")
+    gate.touch()
+    daemon.wait_for(lambda: sorted(versions()) == [1, 7], what="handled by the late one, too")
+    daemon.wait_for(lambda: daemon.plugin("hanging")["state"] == "failed", what="reported as hanging")
+    assert "did not return within 3 s" in daemon.plugin("hanging")["error"]
+    assert daemon.status()["state"] == "live"
+    assert versions().count(7) == 1
 
 
 def test_an_action_answers_discover_and_launch_of_a_second_client(

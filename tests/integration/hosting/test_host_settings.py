@@ -78,6 +78,15 @@ def test_when_a_plugin_is_disabled_then_it_is_shown_and_not_loaded(tmp_path: Pat
         assert (status.state, status.pid) == ("disabled", None)
 
 
+def test_when_plugins_share_a_process_then_each_has_the_whole_time_to_start(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.py").write_text("import time\ntime.sleep(0.8)\ndef register(session): pass\n")
+    groups = [GroupSettings(name="both", plugins=["first", "second"])]
+    with running_host(tmp_path, groups=groups, start_timeout_s=1.3) as running:
+        running.wait_ready("first", "second")
+        assert running.status("second").counters.get("failed_loads") is None
+
+
 def test_when_own_arguments_are_set_then_they_win(tmp_path: Path) -> None:
     (tmp_path / "plugin.py").write_text(
         "def register(session, colour, size):\n"

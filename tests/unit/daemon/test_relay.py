@@ -29,7 +29,12 @@ class World:
         self.received: list[list[Recipient]] = []
         self.replies: list[str] = []
         self.hub = RecordingHub()
-        self.relay = HubRelay(self.hub, self.receive, lambda plugin, raw: self.replies.append(plugin))
+        self.relay = HubRelay(
+            self.hub,
+            self.receive,
+            lambda plugin, raw: self.replies.append(plugin),
+            lambda topic: topic == "ftrack.update",
+        )
 
     def receive(self, raw: bytes, event: Mapping[str, Any], recipients: Sequence[Recipient]) -> None:
         self.received.append(list(recipients))
@@ -116,3 +121,21 @@ def test_a_new_version_with_the_same_id_and_another_expression_is_announced_anew
     assert world.received == [[Recipient("a", 100)]]
     assert world.hub.unsubscribed == ["mine"]
     assert world.hub.subscribed == ["mine", "mine"]
+
+
+def test_while_a_plugin_is_still_starting_then_what_can_wait_is_kept_for_it() -> None:
+    world = World()
+    world.subscribe("a", "topic=ftrack.update", "1")
+    world.relay.expect(["late"])
+    world.event("ftrack.update")
+    world.event("ftrack.action.discover")
+    world.event("ftrack.meta.reply")
+    world.subscribe("late", "topic=ftrack.update", "2", priority=7)
+    world.event("ftrack.update")
+    world.relay.expect([])
+    world.event("ftrack.update")
+    assert world.received == [
+        [Recipient("a"), Recipient("late")],
+        [Recipient("late", 7), Recipient("a")],
+        [Recipient("late", 7), Recipient("a")],
+    ]
