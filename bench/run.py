@@ -47,9 +47,9 @@ def prepare_answers(folder: Path) -> None:
             (folder / f"{name}.json").write_text(json.dumps(answer))
 
 
-def install_official_client() -> bool:
+def install_official_client(*, is_latest: bool) -> bool:
     """Install the official client where it is looked for; return whether that worked."""
-    command = [sys.executable, str(HERE / "peer" / "install"), "python"]
+    command = [sys.executable, str(HERE / "peer" / "install"), "python", *(["--latest"] if is_latest else [])]
     return not subprocess.run(command, env=daemon_measurements.environment(), check=False).returncode
 
 
@@ -223,10 +223,15 @@ def main() -> None:
         "--only", nargs="+", choices=GROUPS, default=list(GROUPS), metavar="GROUP", help=str(GROUPS)
     )
     parser.add_argument("--ours-only", action="store_true", help="leave the official client out")
+    parser.add_argument(
+        "--latest",
+        action="store_true",
+        help="measure the newest official client, whichever is tested with",
+    )
     options = parser.parse_args()
     clients = ("ours",) if options.ours_only else ("official", "ours")
     console = Console(stderr=True)
-    if not options.ours_only and not install_official_client():
+    if not options.ours_only and not install_official_client(is_latest=options.latest):
         raise SystemExit("The official client cannot be installed, and there is nothing to compare with.")
     collected = Collected(console)
     client_groups = [group for group in ("import", *SCRIPTS) if group in options.only]

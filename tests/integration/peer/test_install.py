@@ -1,6 +1,7 @@
 """The installation of the official clients, where nothing can be fetched."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -46,12 +47,27 @@ def test_when_nothing_can_be_fetched_then_one_line_says_so_and_a_half_is_not_tak
     assert not (tmp_path / ".peer" / "python" / ".installed").exists()
 
 
-def test_when_it_is_installed_then_nothing_is_fetched(install, tmp_path):
-    for path in ("python/bin/python", "python/.installed"):
-        there = tmp_path / ".peer" / path
-        there.parent.mkdir(parents=True, exist_ok=True)
+def test_when_the_version_is_there_then_nothing_is_fetched_and_any_other_is_replaced(install, tmp_path):
+    version = re.search(r'"ftrack-python-api": "([\d.]+)"', SCRIPT.read_text()).group(1)
+    packages = tmp_path / ".peer" / "python" / "lib" / "python3.11" / "site-packages"
+    known = packages / f"ftrack_python_api-{version}.dist-info"
+    known.mkdir(parents=True)
+    for path in ("bin/python", ".installed"):
+        there = tmp_path / ".peer" / "python" / path
+        there.parent.mkdir(exist_ok=True)
         there.touch()
     assert install("python") == (0, "")
+    known.rename(packages / "ftrack_python_api-2.0.0.dist-info")
+    code, said = install("python")
+    assert code == 1
+    assert f"ftrack-python-api=={version}" in said
+
+
+def test_when_the_newest_is_asked_for_then_it_is_fetched_whatever_is_there(install, tmp_path):
+    code, said = install("--latest", "python")
+    assert code == 1
+    assert "ftrack-python-api" in said
+    assert "==" not in said
 
 
 def test_when_there_is_no_such_peer_then_says_which_there_are(install):
