@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import queue
 import random
 import threading
 import time
@@ -33,6 +34,8 @@ _logger = logging.getLogger("ftrack_api.event.hub.EventHub")
 _HOUSEKEEPING_S: Final = 1.0
 #: Seconds that a stop waits for a thread that may be in a callback of somebody else.
 _JOIN_S: Final = 1.0
+#: Seconds that the reader has to wait for a frame to have read all that was there.
+_CAUGHT_UP_S: Final = 0.001
 
 
 class ConnectionListener(Protocol):
@@ -55,6 +58,9 @@ class ConnectionListener(Protocol):
 
     def housekeeping(self) -> None:
         """Do what is due about every second."""
+
+    def sign_of_life_due(self) -> None:
+        """Send a heartbeat, although the server's, if it sent one, has not been read yet."""
 
     def state_changed(self, change: StateChange) -> None:
         """Take note of a new state."""
@@ -91,6 +97,10 @@ class Connection:
         self._opened_at = 0.0
         self._last_error: BaseException | None = None
         self._threads: list[threading.Thread] = []
+        #: When the reader had last read all that was there, by the monotonic clock.
+        self._caught_up_at = 0.0
+        # Seconds between two signs of life while it has not; None when the transport asks for none.
+        self._sign_of_life_s: float | None = None
         #: Wall clock time of the last packet, seconds since the epoch.
         self.last_packet_at: float | None = None
 
@@ -118,6 +128,11 @@ class Connection:
     def last_error(self) -> BaseException | None:
         """Return why the last attempt failed, None when it did not."""
         return self._last_error
+
+    @property
+    def behind_s(self) -> float:
+        """Return for how many seconds the reader has not come to read all that was there; to the second."""
+        return time.monotonic() - self._caught_up_at if self._is_open else 0.0
 
     def open(self) -> None:
         """Connect now; afterwards the connection is kept.
@@ -273,6 +288,10 @@ class Connection:
             self._hurry = False
             self._last_error = None
             self._fixed_delay_s = None
+            self._caught_up_at = self._opened_at
+        timeout_s: float | None = getattr(transport, "heartbeat_timeout_s", None)
+        # Below two housekeepings nobody can tell whether the reader is behind.
+        self._sign_of_life_s = None if timeout_s is None else max(timeout_s / 4, 2 * _HOUSEKEEPING_S)
         self._listener.connection_opened(transport)
         self._change_state(ConnectionState.LIVE, "Connected.")
 
@@ -376,6 +395,7 @@ class Connection:
                 housekeeping_at = now + _HOUSEKEEPING_S
             check_s = liveness.next_check_s(now)
             wait_s = housekeeping_at - now if check_s is None else min(check_s, housekeeping_at - now)
+            asked_at = time.monotonic()
             try:
                 frame = transport.receive(wait_s)
             except FrameTooLarge as error:
@@ -386,26 +406,41 @@ class Connection:
                 if isinstance(error, FrameRefused):
                     self._listener.frame_refused()
                 return str(error)
+            now = time.monotonic()
+            if frame is None or now - asked_at > _CAUGHT_UP_S:
+                self._caught_up_at = now
             if frame is not None:
-                self._heard(liveness)
+                self._heard(liveness, now)
                 self._listener.frame_received(frame)
                 # What somebody's callback took is not the server's silence.
                 liveness.packet_received(time.monotonic())
             # Only when nothing was there to be read: after a callback that took long, much may be waiting.
-            elif liveness.is_dead(now := time.monotonic()):
+            elif liveness.is_dead(now):
                 return f"The server has been silent for {liveness.silence_s(now):.1f} s."
             elif liveness.is_stale(now):
                 silence = f"The server has been silent for {liveness.silence_s(now):.1f} s."
                 self._change_state(ConnectionState.STALE, silence)
 
-    def _heard(self, liveness: Liveness) -> None:
-        liveness.packet_received(time.monotonic())
+    def _heard(self, liveness: Liveness, now: float) -> None:
+        liveness.packet_received(now)
         self.last_packet_at = time.time()
         if self._state is ConnectionState.STALE:
             self._change_state(ConnectionState.LIVE, "The server is heard again.")
 
     def _write(self, turn: int) -> None:
-        while (taken := self._outbox.take(turn)) is not None:
+        sign_of_life_at = 0.0
+        while True:
+            pause_s, now = self._sign_of_life_s, time.monotonic()
+            # The server's heartbeats lie behind what was not read yet; it must not take us for gone.
+            if pause_s is not None and now >= sign_of_life_at and self.behind_s >= pause_s:
+                sign_of_life_at = now + pause_s
+                self._listener.sign_of_life_due()
+            try:
+                taken = self._outbox.take(turn, pause_s)
+            except queue.Empty:
+                continue
+            if taken is None:
+                return
             packet, transport = taken
             fate = PacketFate.SENT
             try:

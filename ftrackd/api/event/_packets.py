@@ -79,7 +79,8 @@ class PacketHandling:
     def tap(self, callback: Callable[[IncomingEvent], None]) -> Callable[[], None]:
         """Have `callback` called with every event, in the reader's thread, instead of queueing it for `wait`.
 
-        The callback must be quick: nothing else is received meanwhile. Return a function that ends this.
+        Nothing else is received meanwhile: a callback that takes long makes the server wait, which is told
+        by heartbeats that we are there. Return a function that ends this.
         """
         with self._taps_lock:
             self._taps = (*self._taps, callback)
@@ -137,6 +138,11 @@ class PacketHandling:
         except (Exception, SystemExit):  # contains taps and overrides of a host; the reader goes on
             self.logger.exception("Handling a packet failed; the packet is lost, the hub goes on.")
 
+    def sign_of_life_due(self) -> None:
+        """Send a heartbeat; also called by the connection, while events take long to be handled."""
+        # In front of everything: a long queue must not make the server believe that we are gone.
+        self._outbox.put_first(Outgoing(codec.encode_heartbeat(), "a heartbeat", is_announcement=True))
+
     def frame_skipped(self, error: FrameTooLarge) -> None:
         """Take note of a frame above the limit; called by the connection."""
         self.statistics.rejected_packets += 1
@@ -166,8 +172,7 @@ class PacketHandling:
         if name == "event":
             self._receive_event(data)
         elif name == "heartbeat":
-            # In front of everything: a long queue must not make the server believe that we are gone.
-            self._outbox.put_first(Outgoing(codec.encode_heartbeat(), "a heartbeat", is_announcement=True))
+            self.sign_of_life_due()
         elif name == "acknowledge":
             self._receive_acknowledgement(data)
         elif name == "connect":

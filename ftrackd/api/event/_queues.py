@@ -190,14 +190,22 @@ class Outbox:
             if packet.is_announcement:
                 self._packets.remove(packet)
 
-    def take(self, turn: int) -> tuple[Outgoing, Transport] | None:
-        """Return the next packet and what to send it through, waiting for both; None when `turn` is over."""
+    def take(self, turn: int, timeout_s: float | None = None) -> tuple[Outgoing, Transport] | None:
+        """Return the next packet and what to send it through, waiting for both; None when `turn` is over.
+
+        Raises:
+            queue.Empty: when there was nothing to send for so long.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         with self._changed:
             while turn == self._turn:
                 if self._transport is not None and self._packets:
                     self._in_hand = self._packets.popleft()
                     return self._in_hand, self._transport
-                self._changed.wait()
+                remaining = None if deadline is None else deadline - time.monotonic()
+                if remaining is not None and remaining <= 0:
+                    raise queue.Empty
+                self._changed.wait(remaining)
             return None
 
     def taken(self, packet: Outgoing, transport: Transport, fate: PacketFate) -> None:

@@ -121,6 +121,12 @@ class EventHub(Exchange):
         return (connection.last_packet_at if connection is not None else None) or self._last_packet_at
 
     @property
+    def behind_s(self) -> float:
+        """Return for how many seconds more has come than was read; up to a second means nothing."""
+        connection = self._connection
+        return connection.behind_s if connection is not None else 0.0
+
+    @property
     def reconnect_count(self) -> int:
         """Return how often a connection that had been lost was established again."""
         return self.statistics.reconnects

@@ -198,6 +198,33 @@ def test_when_a_heartbeat_comes_then_it_is_answered_even_while_a_callback_runs()
         waiting.join(DEADLINE_S)
 
 
+def test_when_a_tap_takes_long_then_the_server_is_told_that_we_are_there(monkeypatch):
+    monkeypatch.setattr("ftrackd.api.event._connection._HOUSEKEEPING_S", 0.05)
+    with HubServer(heartbeat_timeout="1") as server:
+        hub = EventHub(server.url, "anna", "key")
+        tapped, go_on = [], threading.Event()
+
+        def tap(incoming):
+            tapped.append(incoming.event["data"])
+            assert go_on.wait(DEADLINE_S)
+
+        hub.tap(tap)
+        hub.connect()
+        server.peer.send_event({"topic": "a", "data": 1})
+        server.peer.send("2::")  # the server's question lies unread behind the next event
+        server.peer.send_event({"topic": "a", "data": 2})
+        eventually(lambda: tapped == [1])
+        for _ in range(3):
+            assert server.peer.next_frame("2:") == "2:::"
+        assert hub.behind_s > 0.7
+        go_on.set()
+        eventually(lambda: tapped == [1, 2])
+        eventually(lambda: hub.behind_s < 0.25, "all is read again")
+        assert hub.reconnect_count == 0
+        hub.disconnect()
+        assert hub.behind_s == 0
+
+
 def test_when_the_peer_vanishes_then_the_hub_turns_stale_and_connects_anew():
     """A half-open connection: nothing arrives any more, and nobody says so."""
     with HubServer() as server, TcpProxy(server.port) as proxy:
