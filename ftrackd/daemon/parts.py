@@ -80,7 +80,13 @@ class Parts:
             lambda topic: self.delivery.lane(topic) is Lane.DURABLE,
         )
         self.wiring.host, self.wiring.delivery, self.wiring.relay = self.host, self.delivery, self.relay
-        self.catch_up = CatchUp(self.delivery, settings.delivery, self.session.rows, self._take_in_replayed)
+        self.catch_up = CatchUp(
+            self.delivery,
+            settings.delivery,
+            self.session.rows,
+            self._take_in_replayed,
+            behind_s=lambda: hub.behind_s,
+        )
         self._progress = Progress(
             {"reader": self._ask_reader, "dispatcher": self._ask_writer, "supervisor": self._ask_supervisor}
         )
@@ -131,6 +137,7 @@ class Parts:
 
     def drain(self, deadline_s: float) -> bool:
         """Take nothing more in and let running callbacks finish; False when some did not in time."""
+        self.catch_up.disconnected()  # before, so that it does not take for received what comes from now on
         self.relay.close_intake()
         finished = self.delivery.drain(deadline_s)
         if not finished:
@@ -193,7 +200,7 @@ class Parts:
         if change.current is ConnectionState.LIVE:
             log.info("event hub connected", server=self.session.server_url)
             self.lifecycle.lift("hub")
-            if self._is_ready:
+            if self._is_ready and self.lifecycle.is_running:
                 self.catch_up.connected()
         elif self.lifecycle.is_running:
             self.catch_up.disconnected()

@@ -37,6 +37,7 @@ _PAGE: Final = 500
 _TRIES: Final = 3
 _TRY_AGAIN_S: Final = 2.0
 _AFTER_FAILURE_S: Final = 60.0
+_LEAST_BEHIND_S: Final = 2.0
 
 Query = Callable[[str], list[dict[str, Any]]]
 Deliver = Callable[[bytes, Mapping[str, Any]], None]
@@ -76,6 +77,7 @@ class CatchUp:
         query: runs a query expression and returns raw rows.
         deliver: offers an event, as JSON bytes and decoded, to every plugin that subscribed to it, by
             :meth:`Delivery.receive` with ``replayed=True``.
+        behind_s: for how many seconds more has come by the live stream than was read.
     """
 
     def __init__(
@@ -85,12 +87,14 @@ class CatchUp:
         query: Query,
         deliver: Deliver,
         *,
+        behind_s: Callable[[], float] = lambda: 0.0,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._delivery = delivery
         self._settings = settings
         self._query = query
         self._deliver = deliver
+        self._behind_s = behind_s
         self._wall = wall
         self._condition = threading.Condition()  # guards everything below
         self._live = False
@@ -178,7 +182,7 @@ class CatchUp:
                 self._delivery.release()
 
     def _has_lost(self) -> bool:
-        """Note the newest row: everything before it was received live, nothing had to be dropped."""
+        """Whether events had to be dropped that can be had from the log now."""
         health = self._delivery.health
         return health.lost > self._lost and health.degraded is None
 
@@ -207,7 +211,12 @@ class CatchUp:
         self._delivery.remember(_CURSOR, text)
 
     def _sight(self) -> None:
-        """Note the newest row: everything before it was received live, and nothing had to be dropped."""
+        """Note the newest row, when everything before it was received live and nothing had to be dropped.
+
+        While the live stream lies unread, what the log shows by now may be far from having been received.
+        """
+        if self._behind_s() > max(_LEAST_BEHIND_S, self._settings.catch_up_overlap_s / 2):
+            return
         try:
             row_id = self._newest_row()
             health = self._delivery.health
@@ -256,6 +265,7 @@ class CatchUp:
 
     def _live_stream(self, cursor: Cursor) -> LiveStream:
         """What was received live around the time where reading begins, and what waits now."""
+        self._delivery.flush()  # what was received before it was kept back is in the journal, to be seen
         stream = LiveStream()
         last = cursor.last
         since = (last.at if last else self._wall()) - 2 * self._settings.catch_up_overlap_s
@@ -275,7 +285,7 @@ class CatchUp:
             event = event_of(group)
             self._deliver(_json.dumps(event), event)
             events += 1
-            # The engine drops what is too much for its memory; a whole log must not come to that.
+            # A whole log must not take the room that live events need.
             if events % max(1, self._settings.intake_limit // 4) == 0:
                 self._delivery.flush()
         self._delivery.flush()

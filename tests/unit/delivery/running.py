@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from ftrackd.delivery import Delivery, DeliveryListener, Ended, Handover, MemoryJournal, Recipient
+from ftrackd.delivery.errors import JournalError
 from ftrackd.settings import DeliverySettings
 
 
@@ -93,6 +94,17 @@ class ControlledRunner:
         if rest and is_known and status == "returned":
             self.run(plugin, rest)
         return is_known
+
+
+class BreakableJournal(MemoryJournal):
+    """A journal that cannot be written while a test says so."""
+
+    is_broken = False
+
+    def transaction(self):
+        if self.is_broken:
+            raise JournalError("the disk is full")
+        return super().transaction()
 
 
 class RecordingListener(DeliveryListener):

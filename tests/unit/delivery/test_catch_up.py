@@ -13,7 +13,7 @@ from ftrackd.delivery import CatchUp, Recipient
 from ftrackd.delivery.cursor import Cursor
 from ftrackd.delivery.event_log import LiveStream, entry_of, event_id_of, event_of, grouped
 from ftrackd.settings import DeliverySettings
-from tests.unit.delivery.running import RunningDelivery, eventually, update
+from tests.unit.delivery.running import BreakableJournal, RunningDelivery, eventually, update
 
 
 def row(row_id, entity, *, transaction=None, index=0, size=1, value=None, **fields):
@@ -76,10 +76,12 @@ class Log:
 class Scene:
     """An engine and a catch-up with a log, and one plugin that subscribed to everything."""
 
-    def __init__(self, rows=(), *, journal=None, cursor=None, **settings):
+    def __init__(self, rows=(), *, journal=None, cursor=None, behind_s=lambda: 0.0, **settings):
         self.running = RunningDelivery(journal, automatic=True, catch_up_overlap_s=1.0, **settings)
         self.log = Log(rows)
-        self.catch_up = CatchUp(self.running.delivery, self.running.settings, self.log.query, self.deliver)
+        self.catch_up = CatchUp(
+            self.running.delivery, self.running.settings, self.log.query, self.deliver, behind_s=behind_s
+        )
         if cursor is not None:
             known = Cursor(1.0)
             known.sight(time.time() - 1000, cursor)
@@ -316,14 +318,16 @@ def test_when_more_live_events_wait_than_memory_allows_then_they_are_read_from_t
 
 
 def test_when_live_events_had_to_be_dropped_then_they_are_read_from_the_log():
-    with Scene([row(1, "a", transaction="e1")], cursor=0, intake_limit=10) as scene:
+    journal = BreakableJournal()
+    with Scene([row(1, "a", transaction="e1")], journal=journal, cursor=0, intake_limit=10) as scene:
         scene.catch_up.connected()
         eventually(lambda: scene.handled == ["e1"])
         eventually(lambda: scene.running.delivery._writer._held_topic is None, "live events flow")
-        with scene.running.journal.transaction():  # the writer cannot write meanwhile
-            for number in range(2, 40):
-                scene.running.receive(number, "a")
-                scene.log.rows.append(row(number, "a", transaction=f"e{number}"))
+        journal.is_broken = True
+        for number in range(2, 40):
+            scene.running.receive(number, "a")
+            scene.log.rows.append(row(number, "a", transaction=f"e{number}"))
+        journal.is_broken = False
         assert scene.running.delivery.health.lost > 0
         eventually(lambda: len(set(scene.handled)) == 39, within_s=5)
         assert len(scene.handled) == 39
@@ -351,3 +355,34 @@ def test_when_stopped_while_it_runs_then_it_ends_and_goes_on_at_the_next_start()
         assert started.wait(5)
         go_on.set()
     assert DeliverySettings().catch_up
+
+
+def test_when_the_live_stream_lies_unread_then_the_newest_row_is_not_taken_for_received():
+    behind_s = [100.0]
+    with Scene([row(1, "a", transaction="e1")], cursor=1, behind_s=lambda: behind_s[0]) as scene:
+        scene.catch_up.connected()
+        scene.settled()
+        scene.log.rows.append(row(2, "a", transaction="e2"))
+        scene.catch_up._sight()
+        assert scene.catch_up._cursor().last.row_id == 1
+        behind_s[0] = 0.5
+        scene.catch_up._sight()
+        assert scene.catch_up._cursor().last.row_id == 2
+
+
+def test_when_events_wait_for_the_journal_as_a_catch_up_begins_then_the_log_does_not_bring_them_again():
+    journal = BreakableJournal()
+    with Scene([], journal=journal, cursor=0) as scene:
+        scene.catch_up.connected()
+        scene.settled()
+        eventually(lambda: scene.running.delivery._writer._held_topic is None, "live events flow")
+        journal.is_broken = True
+        scene.running.receive(1, "a", statusid="done")
+        scene.catch_up.disconnected()
+        scene.log.rows.append(row(1, "a", value="done"))
+        scene.catch_up.connected()
+        eventually(lambda: scene.running.delivery._writer._requests, "the catch-up waits for the journal")
+        journal.is_broken = False
+        scene.settled()
+        assert scene.catch_up.report.known == 1
+        eventually(lambda: scene.handled == ["e1"])
