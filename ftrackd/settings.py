@@ -159,7 +159,8 @@ class DeliverySettings(Section):
     intake_limit: int = Field(
         10_000,
         ge=10,
-        description="Events kept in memory while the journal cannot be written; more are dropped.",
+        description="Events kept in memory until they are in the journal. With so many the hub is read no "
+        "faster than they are written; more are dropped only while the journal cannot be written.",
     )
     retention_days: float = Field(7.0, gt=0, description="Days that closed events stay for replay.")
     dead_letter_days: float = Field(90.0, gt=0, description="Days that dead letters stay.")

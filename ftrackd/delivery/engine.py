@@ -74,7 +74,7 @@ class Delivery:
     def receive(
         self, raw: bytes, event: Mapping[str, Any], recipients: Sequence[Recipient], *, replayed: bool = False
     ) -> Lane:
-        """Take in an event from the hub.
+        """Take in an event from the hub; waits while more durable events came than the journal takes.
 
         Args:
             raw: the event as JSON bytes, as plugins will get it.
@@ -84,7 +84,7 @@ class Delivery:
             replayed: it is not from the live stream; plugins are told.
 
         Returns:
-            The lane it takes; NONE when it was forgotten.
+            The lane it takes; NONE when it was forgotten or had to be dropped.
         """
         topic = event.get("topic")
         if not isinstance(topic, str) or not recipients:
@@ -96,8 +96,8 @@ class Delivery:
             if replayed:
                 return Lane.NONE
             self._interactive.receive(event_id_of(raw, event), topic, raw, recipients)
-        else:
-            self._writer.receive(self._dispatcher.plan(raw, event, recipients, replayed=replayed))
+        elif not self._writer.receive(self._dispatcher.plan(raw, event, recipients, replayed=replayed)):
+            return Lane.NONE
         return lane
 
     def hold(self, topic: str) -> None:

@@ -40,9 +40,10 @@ _LONGEST_RETRY_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """Something that an operator wants done in a transaction."""
+    """Something that an operator wants done in a transaction, once so many events were written."""
 
     work: Callable[[JournalTransaction], Any]
+    after: int
     answer: Future[Any]
 
 
@@ -63,8 +64,9 @@ class _Batch:
 class Writer:
     """Writes what was received, what came of it and what operators want; claims, and starts what was claimed.
 
-    When the journal fails, nothing is given up: events and outcomes stay in memory and are written when it
-    works again. Only when more events wait than the settings allow are further ones dropped, and counted.
+    Whoever brings events faster than the journal takes them waits. When the journal fails, nothing is given
+    up: events and outcomes stay in memory and are written when it works again. Only when it does not work
+    and more events wait than the settings allow are further ones dropped, and counted.
 
     Args:
         journal: where it writes.
@@ -81,8 +83,13 @@ class Writer:
         self._settings = settings
         self._listener = listener
         self._owner = uuid.uuid4().hex
-        self._condition = threading.Condition()  # guards everything down to _health
+        lock = threading.Lock()  # guards everything down to _health
+        self._condition = threading.Condition(lock)  # the writer waits for work
+        self._room = threading.Condition(lock)  # whoever receives waits for room among the intakes
+        self._receivers = 0  # how many do
         self._intakes: deque[Intake] = deque()
+        self._received = 0  # events that ever came to the intakes
+        self._taken = 0  # those of them that a transaction took
         self._requests: deque[_Request] = deque()
         self._held_topic: str | None = None
         self._held: deque[Intake] = deque()
@@ -91,7 +98,7 @@ class Writer:
         self._awake = True
         self._stopping = False
         self._busy = False
-        self._at_once = _INTAKES_AT_ONCE
+        self._suspects = 0  # the first so many intakes are written one by one
         self._health = Health()
         self._maintenance = Maintenance(settings, self._owner)
         self._retry_s = _FIRST_RETRY_S
@@ -125,14 +132,21 @@ class Writer:
             self._condition.notify()
 
     def receive(self, intake: Intake) -> bool:
-        """Take an event in; False when it had to be dropped because too many wait already."""
+        """Take an event in; waits for room while the journal works. Not for the writer's own thread.
+
+        Returns:
+            Whether it was taken. It is dropped, and counted, when there is no room and the journal does not
+            work, or the end has come.
+        """
         failpoint("intake.received")
         with self._condition:
-            if intake.event.topic == self._held_topic and not intake.event.replayed:
+            self._await_room(intake)
+            if self._is_held(intake):
                 self._hold(intake)
                 return True
-            if len(self._intakes) < self._settings.intake_limit:
+            if self._has_room():
                 self._intakes.append(intake)
+                self._received += 1
                 self._awake = True
                 self._condition.notify()
                 return True
@@ -147,6 +161,24 @@ class Writer:
             notify(self._listener.health_changed, health)
         return False
 
+    def _await_room(self, intake: Intake) -> None:
+        """Wait until something can be done with the event; with room, the rule, that is at once."""
+
+        def is_decided() -> bool:
+            is_writing = self._health.degraded is None and not self._stopping
+            return self._has_room() or not is_writing or self._is_held(intake)
+
+        if not is_decided():
+            self._receivers += 1
+            self._room.wait_for(is_decided)
+            self._receivers -= 1
+
+    def _has_room(self) -> bool:
+        return len(self._intakes) < self._settings.intake_limit
+
+    def _is_held(self, intake: Intake) -> bool:
+        return intake.event.topic == self._held_topic and not intake.event.replayed
+
     def _hold(self, intake: Intake) -> None:
         if len(self._held) >= self._settings.intake_limit:
             # They can be had from where the older ones are being read; a part of them would be out of order.
@@ -159,6 +191,7 @@ class Writer:
         """Keep live events of a topic back until :meth:`release`."""
         with self._condition:
             self._held_topic = topic
+            self._room.notify_all()  # one that waits for room is kept back, too
 
     def held(self) -> list[bytes]:
         """The live events that are kept back."""
@@ -176,6 +209,7 @@ class Writer:
         with self._condition:
             self._held_topic = None
             self._intakes.extend(self._held)
+            self._received += len(self._held)
             self._held.clear()
             self._awake = True
             self._condition.notify()
@@ -190,7 +224,7 @@ class Writer:
         with self._condition:
             if self._stopping:
                 raise DeliveryError("The delivery of events has been stopped.")
-            self._requests.append(_Request(work, answer))
+            self._requests.append(_Request(work, self._received, answer))
             self._awake = True
             self._condition.notify()
         try:
@@ -202,7 +236,8 @@ class Writer:
     def idle(self) -> bool:
         """Whether nothing waits to be written."""
         with self._condition:
-            return not (self._intakes or self._requests or self._busy or self._dispatcher.unwritten)
+            waiting = self._receivers or self._intakes or self._requests or self._busy
+            return not (waiting or self._dispatcher.unwritten)
 
     def stop(self, deadline_s: float) -> None:
         """Write what waits and end; gives up after the deadline when the journal does not work."""
@@ -210,6 +245,7 @@ class Writer:
             self._stopping = True
             self._awake = True
             self._condition.notify()
+            self._room.notify_all()
         self._thread.join(deadline_s)
         waiting, outcomes = self.health.waiting, self._dispatcher.unwritten
         if waiting or outcomes:
@@ -264,23 +300,25 @@ class Writer:
     def _take(self) -> _Batch:
         with self._condition:
             self._busy = True
-            intakes = list(islice(self._intakes, self._at_once))
+            intakes = list(islice(self._intakes, 1 if self._suspects else _INTAKES_AT_ONCE))
             for _ in intakes:
                 self._intakes.popleft()
+            self._taken += len(intakes)
+            self._suspects = max(0, self._suspects - len(intakes))
+            if self._receivers:
+                self._room.notify_all()
             requests: list[_Request] = []
-            if self._intakes:
-                self._awake = True
-            else:
-                self._at_once = _INTAKES_AT_ONCE
-                # Only now, so that a request finds everything that was received before it.
-                requests = list(self._requests)
-                self._requests.clear()
+            # Each finds everything that was received before it; what comes after does not keep it waiting.
+            while self._requests and self._requests[0].after <= self._taken:
+                requests.append(self._requests.popleft())
+            self._awake |= bool(self._intakes)
         return _Batch(self._dispatcher.take_settlements(), intakes, requests)
 
     def _put_back(self, batch: _Batch) -> None:
         self._dispatcher.put_back(batch.settlements)
         with self._condition:
             self._intakes.extendleft(reversed(batch.intakes))
+            self._taken -= len(batch.intakes)
             self._requests.extendleft(reversed(batch.requests))
             self._busy = False
 
@@ -297,7 +335,7 @@ class Writer:
             _log.error("event given up, it cannot be stored", event_id=given_up.event.id)
             with self._condition:
                 self._health = Health(self._health.degraded, len(self._intakes), self._health.lost + 1)
-        self._at_once = 1
+        self._suspects = len(batch.intakes)
         self._put_back(batch)
 
     def _write(self, batch: _Batch, transaction: JournalTransaction) -> None:
@@ -391,6 +429,7 @@ class Writer:
             known = self._health.degraded
             self._health = Health(str(error), len(self._intakes), self._health.lost)
             health = self._health
+            self._room.notify_all()
         self._retry_s = min(_LONGEST_RETRY_S, self._retry_s * 2)
         if known != health.degraded:
             notify(self._listener.health_changed, health)
