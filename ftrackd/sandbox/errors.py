@@ -30,10 +30,12 @@ class RequestError(SandboxError):
     """An error that the client is told about.
 
     ``exception`` is the class name that clients read, ``error_code`` the optional slug beside it.
+    ``operation`` says which of a batch failed, empty when there is only one.
     """
 
     exception: str = "ServerError"
     error_code: str | None = None
+    operation: str = ""
 
 
 class ValidationError(RequestError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PICTURE_PATH: Final = "/img/thumbnail2.png"
 DEFAULT_THUMBNAIL_SIZE: Final = 300
+_RANGE: Final = re.compile(r"(?=-?[0-9])([0-9]{0,18})-([0-9]{0,18})")
 
 
 class FileEndpoints:
@@ -47,6 +49,7 @@ class FileEndpoints:
 
     async def _download(self, request: Request) -> Response:
         await self._permit(request)
+        _ignore_malformed_range(request)
         component_id = _component_id(request)
         path = await self._existing_path(component_id)
         name = await self._services.run(self._services.component_file_name, component_id)
@@ -142,6 +145,21 @@ class FileEndpoints:
         if not await self._services.run(self._services.files.exists, component_id):
             raise _missing(component_id)
         return self._services.files.path(component_id)
+
+
+def _ignore_malformed_range(request: Request) -> None:
+    """Take a ``Range`` that means nothing out of *request*: RFC 9110 (14.2) asks to answer as without it."""
+    unit, _, ranges = request.headers.get("range", "bytes=0-").partition("=")
+    if unit.strip().lower() != "bytes" or not all(map(_is_range, ranges.split(","))):
+        request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]
+
+
+def _is_range(text: str) -> bool:
+    found = _RANGE.fullmatch(text.strip())
+    if found is None:
+        return False
+    first, last = found.groups()
+    return not first or not last or int(first) <= int(last)
 
 
 def _component_id(request: Request) -> str:

@@ -19,6 +19,7 @@ from ftrackd.sandbox.rpc.widget import WIDGET_PATH
 
 WIDGETS: Final = ("info", "tasks", "tasks_browser")
 THEMES: Final = ("light", "dark")
+JOB_TYPES: Final = ("SYNC_USERS_LDAP",)
 INVITE_KEY: Final = "sandbox_invite_sent_at"
 
 _COLORS: Final = (
@@ -141,6 +142,8 @@ def _send_review_session_invite(batch: Batch, operation: Operation) -> dict[str,
 def _delayed_job(batch: Batch, operation: Operation) -> dict[str, Any]:
     """Create the job that was asked for, done: there is no directory to synchronise with."""
     job_type = member.text(operation, "job_type")
+    if job_type not in JOB_TYPES:
+        raise ValidationError(f"There is no job_type {job_type!r}; there is {', '.join(JOB_TYPES)}.")
     now = {"__type__": "datetime", "value": _now()}
     row = {
         "id": str(uuid.uuid4()),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from starlette.responses import Response
 
 from ftrackd.sandbox import json_text
 from ftrackd.sandbox.auth import INVALID_CREDENTIALS, Actor
+from ftrackd.sandbox.errors import RequestError
 from ftrackd.sandbox.rpc import administration, rows, uploads
 from ftrackd.sandbox.rpc.batch import Batch, RequestOptions
 from ftrackd.sandbox.rpc.operation import Operation
@@ -25,7 +26,9 @@ from ftrackd.sandbox.rpc.reply import (
 if TYPE_CHECKING:
     from ftrackd.sandbox.services import Services
 
-ACTIONS: Final[Mapping[str, Callable[[Batch, Operation], Any]]] = {
+Action: TypeAlias = Callable[[Batch, Operation], Any]
+
+ACTIONS: Final[Mapping[str, Action]] = {
     **rows.ACTIONS,
     **administration.ACTIONS,
     **uploads.ACTIONS,
@@ -84,17 +87,36 @@ def perform(services: Services, actor: Actor, operations: list[Any], options: Re
     if all(operation["action"] in READING for operation in operations):
         with services.store.reader() as connection:
             batch = Batch(services, actor, options, connection)
-            return [action(batch, operation) for action, operation in zip(actions, operations, strict=True)]
+            return _perform_each(batch, actions, operations)
     with services.write(actor, options.client_token, options.push_token) as transaction:
         batch = Batch(services, actor, options, transaction.connection, transaction)
-        results = [action(batch, operation) for action, operation in zip(actions, operations, strict=True)]
+        results = _perform_each(batch, actions, operations)
         batch.finish()
     for callback in batch.after_commit:
         callback()
     return results
 
 
-def _find_action(operation: Any) -> Callable[[Batch, Operation], Any]:
+def _perform_each(batch: Batch, actions: list[Action], operations: list[Operation]) -> list[Any]:
+    """Return the results of *operations*; an error says which of them it is about."""
+    results = []
+    for index, (action, operation) in enumerate(zip(actions, operations, strict=True)):
+        try:
+            results.append(action(batch, operation))
+        except RequestError as error:
+            if len(operations) > 1:
+                error.operation = _describe(operation, index, len(operations))
+            raise
+    return results
+
+
+def _describe(operation: Operation, index: int, count: int) -> str:
+    entity_type = operation.get("entity_type")
+    what = f"{operation['action']} {entity_type}" if isinstance(entity_type, str) else operation["action"]
+    return f"Operation {index + 1} of {count} ({what})"
+
+
+def _find_action(operation: Any) -> Action:
     """Return the action of *operation*; raise before anything is carried out when there is none."""
     if not isinstance(operation, dict):
         raise MalformedRequestError("An operation is an object with an 'action'.")

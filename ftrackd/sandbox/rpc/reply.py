@@ -74,7 +74,8 @@ def describe_error(error: Exception) -> ErrorReply:
     """Return the answer for *error*; one that is not meant for clients is logged with its traceback."""
     for kind, status in _STATUS:
         if isinstance(error, kind):
-            body = {"exception": error.exception, "content": str(error), "error_code": error.error_code}
+            content = f"{error.operation}: {error}" if error.operation else str(error)
+            body = {"exception": error.exception, "content": content, "error_code": error.error_code}
             return ErrorReply(body, status)
     _logger.error("A request failed inside the sandbox.", exc_info=error)
     content = f"The sandbox failed: {type(error).__name__}: {error}"

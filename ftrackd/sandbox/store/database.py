@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from sqlalchemy.pool import StaticPool
 from ftrackd.sandbox.errors import DatabaseError
 from ftrackd.sandbox.schema import table
 from ftrackd.sandbox.schema.tables import create_tables
+from ftrackd.sandbox.store.file_lock import FileLock
 
 #: Goes up whenever tables change so that an older database no longer fits.
 LAYOUT: Final = "1"
@@ -26,13 +28,7 @@ def open_engine(address: str) -> sa.Engine:
     ``sqlite://`` is a database in memory, ``sqlite:///file.db`` a file, ``postgresql://...`` a server. Raises
     :class:`DatabaseError` with the remedy when it cannot be used.
     """
-    try:
-        url = make_url(address)
-    except (sa.exc.ArgumentError, ValueError) as error:
-        raise DatabaseError(
-            f"{address!r} is no database address. Use sqlite:// (memory), sqlite:///path/to/file.db or "
-            "postgresql://user:password@host/database."
-        ) from error
+    url = _url(address)
     backend = url.get_backend_name()
     if backend not in _OPEN:
         raise DatabaseError(f"The sandbox runs on SQLite and PostgreSQL, not on {backend!r} ({url!r}).")
@@ -50,9 +46,36 @@ def open_engine(address: str) -> sa.Engine:
     return engine
 
 
+def lock_database(address: str) -> FileLock | None:
+    """Keep other sandboxes from the file at *address*; None for a database that is no file.
+
+    Two servers on one file would each announce only their own changes, and not notice what the other one
+    changed. Raises :class:`DatabaseError` when another one has it.
+    """
+    url = _url(address)
+    # An address of SQLite's own form ("file:...?mode=ro") may be no file at all.
+    if url.get_backend_name() != "sqlite" or _names_memory(url) or str(url.database).startswith("file:"):
+        return None
+    return FileLock(Path(str(url.database)))
+
+
+def _url(address: str) -> URL:
+    try:
+        return make_url(address)
+    except (sa.exc.ArgumentError, ValueError) as error:
+        raise DatabaseError(
+            f"{address!r} is no database address. Use sqlite:// (memory), sqlite:///path/to/file.db or "
+            "postgresql://user:password@host/database."
+        ) from error
+
+
+def _names_memory(url: URL) -> bool:
+    return url.database in (None, "", ":memory:")
+
+
 def is_in_memory(engine: sa.Engine) -> bool:
     """Whether the rows are gone when the engine is closed."""
-    return engine.dialect.name == "sqlite" and engine.url.database in (None, "", ":memory:")
+    return engine.dialect.name == "sqlite" and _names_memory(engine.url)
 
 
 def _open_sqlite(url: URL) -> sa.Engine:
@@ -60,7 +83,7 @@ def _open_sqlite(url: URL) -> sa.Engine:
         "connect_args": {"check_same_thread": False},
         "query_cache_size": _COMPILED_STATEMENTS,
     }
-    in_memory = url.database in (None, "", ":memory:")
+    in_memory = _names_memory(url)
     if in_memory:
         arguments["poolclass"] = StaticPool
     engine = sa.create_engine(url, **arguments)

@@ -15,7 +15,8 @@ from ftrackd.sandbox.errors import DatabaseError, DuplicateEntryError
 from ftrackd.sandbox.schema import ObjectType, Schema, build_schema, table
 from ftrackd.sandbox.store import event_log, expressions, users
 from ftrackd.sandbox.store.changes import announcements
-from ftrackd.sandbox.store.database import is_in_memory, open_engine
+from ftrackd.sandbox.store.database import is_in_memory, lock_database, open_engine
+from ftrackd.sandbox.store.file_lock import FileLock
 from ftrackd.sandbox.store.transaction import Transaction
 from ftrackd.sandbox.store.workflow import Workflow
 
@@ -29,9 +30,10 @@ class Store:
     Closing it twice is harmless.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, lock: FileLock | None = None) -> None:
         """Use :meth:`open`."""
         self._engine = engine
+        self._lock = lock
         self._writer = threading.RLock()
         # A database in memory is one connection, which one thread may use at a time.
         self._single = threading.RLock() if is_in_memory(engine) else None
@@ -46,9 +48,16 @@ class Store:
         """Open the database at *address* and, when it is new, fill it with *seed*.
 
         *address* is ``sqlite://`` (memory), ``sqlite:///file.db`` or ``postgresql://...``; *seed* is
-        ``none``, ``minimal`` or ``demo``. Raises :class:`DatabaseError`.
+        ``none``, ``minimal`` or ``demo``. Raises :class:`DatabaseError`, also when another sandbox has the
+        file.
         """
-        store = cls(open_engine(address))
+        lock = lock_database(address)
+        try:
+            store = cls(open_engine(address), lock)
+        except BaseException:
+            if lock is not None:
+                lock.close()
+            raise
         try:
             from ftrackd.sandbox import seeds
 
@@ -61,6 +70,8 @@ class Store:
     def close(self) -> None:
         """Give the database free."""
         self._engine.dispose()
+        if self._lock is not None:
+            self._lock.close()
 
     def __enter__(self) -> Self:
         return self

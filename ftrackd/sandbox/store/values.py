@@ -156,10 +156,6 @@ def _to_text(value: Any) -> str:
         if "\x00" in value:
             raise _NeededError("text without NUL characters")
         return value
-    if isinstance(value, bool | Mapping | list):
-        return json_text.encode(value).decode("utf-8")
-    if isinstance(value, int | float):
-        return str(value)
     raise _NeededError("text")
 
 

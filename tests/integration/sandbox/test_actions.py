@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from ftrackd.testing.sandbox import SandboxProcessError
+
 from .conftest import create, delete, new_id, post, query, request
 
 
@@ -105,6 +107,12 @@ def test_when_reviewers_are_invited_then_the_time_is_recorded(server, project):
         "data"
     ][0]
     assert row["last_sent_at"]["__type__"] == "datetime"
+
+
+@pytest.mark.parametrize("job_type", ["SYNC_EVERYTHING", "sync_users_ldap"])
+def test_when_a_delayed_job_is_of_an_unknown_type_then_the_error_names_those_there_are(server, job_type):
+    with pytest.raises(SandboxProcessError, match=f"ValidationError: .*{job_type}.*SYNC_USERS_LDAP"):
+        server.call({"action": "delayed_job", "job_type": job_type})
 
 
 def test_when_a_delayed_job_is_asked_for_then_it_is_done(server):

@@ -198,6 +198,17 @@ def test_when_a_range_is_asked_for_then_only_that(server, component, asked, stat
         assert headers["content-range"] == content_range
 
 
+@pytest.mark.parametrize(
+    "asked",
+    ["bytes=x", "bytes=", "bytes=-", "bytes=5-2", "bytes=20-3", "bytes=0-1,x", "lines=1-2", "nothing"],
+)
+def test_when_a_range_is_malformed_then_it_is_ignored_and_the_whole_comes(server, component, asked):
+    upload(server, component, b"0123456789")
+    answered, headers, body = download(server, component, Range=asked)
+    assert (answered, body) == (200, b"0123456789")
+    assert "content-range" not in headers
+
+
 def test_when_removed_then_gone(server, component):
     upload(server, component, b"abc")
     path = f"/component/remove?id={component}&username={server.api_user}&apiKey={server.api_key}"

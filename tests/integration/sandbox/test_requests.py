@@ -133,6 +133,7 @@ def test_when_a_later_operation_fails_then_nothing_is_applied(server, project):
             create("Folder", {"name": "b", "parent_id": "no-such-parent"}),
         ],
     )
+    assert answer["content"].startswith("Operation 2 of 2 (create Folder): ")
     assert "no-such-parent" in answer["content"]
     assert server.call(query(f"Folder where id is {folder_id}"))[0]["data"] == []
 

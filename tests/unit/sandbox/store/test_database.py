@@ -64,6 +64,24 @@ def test_when_an_address_holds_a_password_then_the_error_does_not():
     assert "secret" not in str(caught.value)
 
 
+def test_when_another_sandbox_has_the_file_then_one_line_says_which_and_a_kill_leaves_no_lock(tmp_path):
+    address = f"sqlite:///{tmp_path / 'studio.db'}"
+    program = (
+        "import sys, time\nfrom ftrackd.sandbox.store import Store\n"
+        "store = Store.open(sys.argv[1])\nprint('open', flush=True)\ntime.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, address], stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"open\n"
+        with pytest.raises(DatabaseError, match=rf"studio\.db.*process {other.pid}") as caught:
+            Store.open(address)
+        assert len(str(caught.value).splitlines()) == 1
+        other.kill()
+    with Store.open(address) as first, pytest.raises(DatabaseError, match=f"process {os.getpid()}"):
+        Store.open(address)
+    assert first.file is not None
+    Store.open(address).close()
+
+
 def test_when_a_file_is_no_database_then_the_error_says_so(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("This is no database. " * 100)
