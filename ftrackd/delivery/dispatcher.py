@@ -67,11 +67,9 @@ class Dispatcher:
         self.wake()
 
     def plugin_gone(self, plugin: str) -> None:
-        """A plugin's process ended."""
+        """A plugin takes nothing more."""
         with self._lock:
-            ended = self._lane.plugin_gone(plugin, time.monotonic())
-        for verdicts in ended:
-            self._tell(verdicts)
+            self._lane.plugin_gone(plugin)
         self.wake()
 
     def finished(self, plugin: str, outcomes: Sequence[Outcome]) -> bool:

@@ -118,19 +118,13 @@ class EventLane:
         plugin.ready = plugin.more = True
         plugin.generation += 1
 
-    def plugin_gone(self, name: str, now: float) -> list[Verdicts]:
-        """A plugin's process ended: what it ran is tried again or parked, what it had not begun is given
-        back.
+    def plugin_gone(self, name: str) -> None:
+        """A plugin takes nothing more. What was handed over has its own outcome: of the process that ended
+        it came before this, in the one that a new version replaced it may still run.
         """
         plugin = self._plugin(name)
         plugin.ready = False
-        begun, unbegun = plugin.window.interrupt()
-        plugin.window.put_back(unbegun)
         self._give_back(plugin)
-        if self.draining:
-            return [self._interrupted(claim) for claim in begun]
-        error = "The plugin's process ended while it ran this."
-        return [self._failed(plugin, claim, error, None, now) for claim in begun]
 
     def _interrupted(self, claim: Claim) -> Verdicts:
         """Give back, uncounted, what ran in a process that the end of the daemon ended."""

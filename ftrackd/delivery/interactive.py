@@ -6,7 +6,6 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Literal
 
 from ftrackd.delivery.classification import Lane
 from ftrackd.delivery.ports import Handover, Recipient
@@ -30,14 +29,11 @@ class _Open:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """An interactive event that a plugin did not answer: its process died, or it expired before it could be
-    run.
-    """
+    """An interactive event that expired before a plugin could run it."""
 
     plugin: str
     raw: bytes
     event_id: str
-    status: Literal["died", "expired"]
 
 
 @dataclass(slots=True)
@@ -192,21 +188,9 @@ class InteractiveLane:
             self._queued.setdefault(plugin, {})[handover.delivery_id] = handover
         return step
 
-    def plugin_gone(self, plugin: str) -> Step:
-        """A plugin's process ended: what it was running will not be answered."""
+    def plugin_gone(self, plugin: str) -> None:
+        """A plugin takes nothing more; what it runs ends by :meth:`finished`."""
         self._ready.discard(plugin)
-        waiting = self._queued.get(plugin, {})
-        lost = [
-            delivery_id
-            for delivery_id, event in self._by_delivery.items()
-            if event.outstanding.get(delivery_id) == plugin and delivery_id not in waiting
-        ]
-        step = Step()
-        for delivery_id in lost:
-            event = self._by_delivery[delivery_id]
-            step.missed.append(Missed(plugin, event.raw, event.event_id, "died"))
-            step.run += self.finished(delivery_id, stopped=False).run
-        return step
 
     def expire(self, now: float) -> Step:
         """Drop events that are too old; what a plugin runs of them goes on, later tiers do not get them."""
@@ -216,7 +200,7 @@ class InteractiveLane:
             late = self._withdraw(event) + [plugin for tier in event.tiers for plugin in tier]
             for delivery_id in list(event.outstanding):
                 self._take(delivery_id)
-            step.missed += [Missed(plugin, event.raw, event.event_id, "expired") for plugin in late]
+            step.missed += [Missed(plugin, event.raw, event.event_id) for plugin in late]
         return step
 
     def next_expiry(self) -> float | None:

@@ -66,10 +66,9 @@ class InteractiveDispatcher:
         self._follow(step)
 
     def plugin_gone(self, plugin: str) -> None:
-        """A plugin's process ended."""
+        """A plugin takes nothing more."""
         with self._condition:
-            step = self._lane.plugin_gone(plugin)
-        self._follow(step)
+            self._lane.plugin_gone(plugin)
 
     def finished(self, plugin: str, outcome: Outcome) -> bool:
         """A plugin came to an end with an event; False when it had expired."""
@@ -86,7 +85,7 @@ class InteractiveDispatcher:
     def _follow(self, step: Step) -> None:
         todo: deque[tuple[str, Handover]] = deque(step.run)
         for missed in step.missed:
-            notify(self._listener.interactive_ended, missed.plugin, missed.raw, missed.status, None)
+            notify(self._listener.interactive_ended, missed.plugin, missed.raw, "expired", None)
         while todo:
             plugin, handover = todo.popleft()
             with self._condition:

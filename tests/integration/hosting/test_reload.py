@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import textwrap
 import threading
 import time
@@ -220,7 +221,9 @@ def test_when_a_version_takes_over_then_unregister_of_the_old_one_is_called(tmp_
         running.wait_status("plugin", generation(2))
 
 
-def test_when_a_callback_runs_then_the_old_version_finishes_it(tmp_path: Path) -> None:
+def test_when_a_callback_runs_then_the_old_version_finishes_it_even_if_the_new_one_dies(
+    tmp_path: Path,
+) -> None:
     text = """
     import pathlib, time
     folder = pathlib.Path(__file__).parent
@@ -241,7 +244,12 @@ def test_when_a_callback_runs_then_the_old_version_finishes_it(tmp_path: Path) -
         running.wait_status("plugin", generation(2))
         short = running.send("plugin", waits=False)
         running.listener.wait_for(lambda: running.listener.outcome(short))
-        assert running.listener.outcome(long) is None
+        new = running.status("plugin").pid
+        assert new is not None
+        os.kill(new, signal.SIGKILL)
+        running.listener.wait_for(lambda: running.listener.gone, what="the new version to be gone")
+        running.wait_status("plugin", generation(3))
+        assert running.listener.outcome(long) is None, "neither a reload nor a death is about it"
         (tmp_path / "release").touch()
         assert running.listener.wait_for(lambda: running.listener.outcome(long)).status == "returned"
         running.listener.wait_for(lambda: len(running.replies()) == 2)

@@ -170,7 +170,7 @@ def test_when_dead_letters_hold_then_their_entity_waits_for_the_operator():
         eventually(lambda: running.runner.events() == ["e0", "e2", "e1"])
 
 
-def test_when_the_process_is_gone_then_what_it_ran_counts_and_the_rest_does_not():
+def test_when_the_process_died_then_what_it_ran_counts_and_the_rest_does_not():
     with RunningDelivery() as running:
         running.delivery.plugin_ready("p", 1)
         for number in range(3):
@@ -178,6 +178,7 @@ def test_when_the_process_is_gone_then_what_it_ran_counts_and_the_rest_does_not(
         eventually(lambda: running.runner.events() == ["e0"])
         settled(running)
         late = running.runner.last()
+        assert running.runner.finish(status="died")
         running.delivery.plugin_gone("p")
         assert not running.runner.finish(delivery=late), "it comes too late"
         settled(running)
@@ -188,6 +189,24 @@ def test_when_the_process_is_gone_then_what_it_ran_counts_and_the_rest_does_not(
         eventually(lambda: len(running.runner.events()) == 4)
         attempts = {delivery.event_id: delivery.attempt for _, delivery in running.runner.given}
         assert attempts == {"e0": 2, "e1": 1, "e2": 1}
+
+
+def test_when_the_newest_process_is_gone_then_what_its_predecessor_runs_goes_on_and_is_not_run_again():
+    with RunningDelivery() as running:
+        running.delivery.plugin_ready("p", 1)
+        running.receive(1)
+        eventually(lambda: running.runner.events() == ["e1"])
+        running.delivery.plugin_gone("p")
+        running.receive(2)
+        running.delivery.plugin_ready("p", 1)
+        settled(running)
+        assert running.runner.events() == ["e1"], "the first one runs still, in its old process"
+        assert running.runner.finish(), "its outcome counts"
+        eventually(lambda: running.runner.events() == ["e1", "e2"])
+        assert running.runner.finish()
+        settled(running)
+        assert kinds(running) is None, "all are closed"
+        assert [delivery.attempt for _, delivery in running.runner.given] == [1, 1]
 
 
 def test_when_a_plugin_cannot_be_reached_then_nothing_is_counted():

@@ -207,23 +207,15 @@ class LaneMachine(RuleBasedStateMachine):
             [one for sequence in process.sequences for one in sequence[1:]],
         )
         if self.current is None:
-            self.gone()
-
-    def gone(self):
-        """What still runs, in a process that retires, is not waited for."""
-        for process in self.processes:
-            self.counted.update(
-                sequence[0].event_id for sequence in process.sequences if self.is_known(sequence[0])
-            )
-        self.lane.plugin_gone("p", self.time.monotonic())
+            self.lane.plugin_gone("p")
 
     @precondition(lambda self: self.current is not None)
     @rule()
     def remove(self):
-        """The plugin is taken away while its process still runs; what that does then counts for nothing."""
-        self.gone()
+        """The plugin is taken away; its process finishes what it runs."""
         self.retire(self.current)
         self.current = None
+        self.lane.plugin_gone("p")
 
     @rule(seconds=st.sampled_from([0.5, 5.0]))
     def wait(self, seconds):

@@ -89,7 +89,7 @@ def test_when_a_plugin_is_ready_too_late_then_the_event_has_expired():
     receive(created, a=100)
     step = created.plugin_ready("a", 31.0)
     assert plugins(step) == []
-    assert [(missed.plugin, missed.status) for missed in step.missed] == [("a", "expired")]
+    assert [missed.plugin for missed in step.missed] == ["a"]
 
 
 def test_when_it_expires_then_later_tiers_do_not_get_it_and_a_late_end_changes_nothing():
@@ -102,12 +102,13 @@ def test_when_it_expires_then_later_tiers_do_not_get_it_and_a_late_end_changes_n
     assert created.next_expiry() is None
 
 
-def test_when_a_process_ends_then_its_event_is_reported_and_the_next_tier_goes_on():
+def test_when_the_newest_process_ends_then_what_an_older_one_runs_goes_on_and_the_next_waits():
     created = lane("a", "b")
-    receive(created, a=1, b=2)
-    step = created.plugin_gone("a")
-    assert [(missed.plugin, missed.status) for missed in step.missed] == [("a", "died")]
-    assert plugins(step) == ["b"]
+    first = receive(created, a=1, b=2)
+    created.plugin_gone("a")
+    assert plugins(receive(created, number=2, a=1)) == [], "it waits for the plugin's next process"
+    assert plugins(created.finished(first.run[0][1].delivery_id, stopped=False)) == ["b"]
+    assert plugins(created.plugin_ready("a", 1.0)) == ["a"]
 
 
 def test_when_the_same_event_comes_again_then_it_is_ignored():
@@ -160,9 +161,11 @@ def test_when_anything_happens_then_no_tier_overtakes_and_everything_ends(action
             follow(created.plugin_ready(plugin, now))
         elif action == "gone":
             ready.discard(plugin)
-            for delivery_id in [one for one, (name, _) in running.items() if name == plugin]:
-                del running[delivery_id]
-            follow(created.plugin_gone(plugin))
+            if priority > 1:  # its only process ended, else it is the successor of one that goes on
+                for delivery_id in [one for one, (name, _) in running.items() if name == plugin]:
+                    del running[delivery_id]
+                    follow(created.finished(delivery_id, stopped=False))
+            created.plugin_gone(plugin)
         elif action == "wait":
             now += 20.0
             follow(created.expire(now))
