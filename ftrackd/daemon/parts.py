@@ -179,7 +179,7 @@ class Parts:
     def _ask_writer(self) -> None:
         # A disk that refuses is a degradation that is shown, not a loop that hangs: a restart would not help.
         if not self.delivery.health.degraded:
-            self.delivery.flush()
+            self.delivery.prove_progress()
 
     def _ask_supervisor(self) -> None:
         self.host.statuses()

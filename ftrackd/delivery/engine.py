@@ -126,6 +126,14 @@ class Delivery:
         """
         self._writer.perform(lambda _: None)
 
+    def prove_progress(self) -> None:
+        """Return once the journal has taken a transaction, however much waits for it.
+
+        Raises:
+            JournalError: when it has not within half a minute.
+        """
+        self._writer.perform(lambda _: None, at_once=True)
+
     def remember(self, name: str, value: str) -> None:
         """Keep a small text in the journal, to be had from ``journal.recall``."""
         self._writer.perform(lambda transaction: transaction.remember(name, value))
@@ -136,9 +144,10 @@ class Delivery:
         self._dispatcher.plugin_ready(plugin, concurrency)
 
     def plugin_gone(self, plugin: str) -> None:
-        """A plugin's process ended, or it is not there any more; its deliveries wait for it.
+        """A plugin has no process that takes deliveries, or is not there any more; they wait for it.
 
-        What it was running counts as an attempt.
+        What it runs is not touched by this: every delivery that was passed to the runner gets its outcome by
+        :meth:`finished`, those of a process that ended before this call.
         """
         self._interactive.plugin_gone(plugin)
         self._dispatcher.plugin_gone(plugin)

@@ -214,8 +214,12 @@ class Writer:
             self._awake = True
             self._condition.notify()
 
-    def perform(self, work: Callable[[JournalTransaction], _T], timeout_s: float = 30.0) -> _T:
+    def perform(
+        self, work: Callable[[JournalTransaction], _T], timeout_s: float = 30.0, *, at_once: bool = False
+    ) -> _T:
         """Do something in a transaction and return what it returns once that is committed.
+
+        It finds everything that was received before; ``at_once``: what the next transaction finds is enough.
 
         Raises:
             DeliveryError: what the work raised, or that the journal did not take it within the time.
@@ -224,7 +228,10 @@ class Writer:
         with self._condition:
             if self._stopping:
                 raise DeliveryError("The delivery of events has been stopped.")
-            self._requests.append(_Request(work, self._received, answer))
+            if at_once:
+                self._requests.appendleft(_Request(work, 0, answer))
+            else:
+                self._requests.append(_Request(work, self._received, answer))
             self._awake = True
             self._condition.notify()
         try:

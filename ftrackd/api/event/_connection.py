@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from ftrackd.api.event import codec
 from ftrackd.api.event._connection_rules import (
     Backoff,
     ConnectionState,
@@ -34,8 +35,9 @@ _logger = logging.getLogger("ftrack_api.event.hub.EventHub")
 _HOUSEKEEPING_S: Final = 1.0
 #: Seconds that a stop waits for a thread that may be in a callback of somebody else.
 _JOIN_S: Final = 1.0
-#: Seconds that the reader has to wait for a frame to have read all that was there.
-_CAUGHT_UP_S: Final = 0.001
+#: Seconds within which a frame follows whose beginning was read.
+_AT_ONCE_S: Final = 0.001
+_HEARTBEAT: Final = codec.encode_heartbeat()
 
 
 class ConnectionListener(Protocol):
@@ -59,8 +61,8 @@ class ConnectionListener(Protocol):
     def housekeeping(self) -> None:
         """Do what is due about every second."""
 
-    def sign_of_life_due(self) -> None:
-        """Send a heartbeat, although the server's, if it sent one, has not been read yet."""
+    def heartbeat_due(self) -> None:
+        """Send a heartbeat, although none of the server's was read for long."""
 
     def state_changed(self, change: StateChange) -> None:
         """Take note of a new state."""
@@ -99,8 +101,9 @@ class Connection:
         self._threads: list[threading.Thread] = []
         #: When the reader had last read all that was there, by the monotonic clock.
         self._caught_up_at = 0.0
-        # Seconds between two signs of life while it has not; None when the transport asks for none.
-        self._sign_of_life_s: float | None = None
+        # Seconds after which the server should hear a heartbeat again, and when it did; None for never.
+        self._heartbeat_pause_s: float | None = None
+        self._heartbeat_at = 0.0
         #: Wall clock time of the last packet, seconds since the epoch.
         self.last_packet_at: float | None = None
 
@@ -290,8 +293,8 @@ class Connection:
             self._fixed_delay_s = None
             self._caught_up_at = self._opened_at
         timeout_s: float | None = getattr(transport, "heartbeat_timeout_s", None)
-        # Below two housekeepings nobody can tell whether the reader is behind.
-        self._sign_of_life_s = None if timeout_s is None else max(timeout_s / 4, 2 * _HOUSEKEEPING_S)
+        self._heartbeat_pause_s = None if timeout_s is None else timeout_s / 2
+        self._heartbeat_at = self._opened_at
         self._listener.connection_opened(transport)
         self._change_state(ConnectionState.LIVE, "Connected.")
 
@@ -395,9 +398,10 @@ class Connection:
                 housekeeping_at = now + _HOUSEKEEPING_S
             check_s = liveness.next_check_s(now)
             wait_s = housekeeping_at - now if check_s is None else min(check_s, housekeeping_at - now)
-            asked_at = time.monotonic()
             try:
-                frame = transport.receive(wait_s)
+                frame = transport.receive(0.0)
+                if frame is None:
+                    frame = self._wait_for_frame(transport, wait_s)
             except FrameTooLarge as error:
                 liveness.packet_received(time.monotonic())
                 self._listener.frame_skipped(error)
@@ -407,8 +411,6 @@ class Connection:
                     self._listener.frame_refused()
                 return str(error)
             now = time.monotonic()
-            if frame is None or now - asked_at > _CAUGHT_UP_S:
-                self._caught_up_at = now
             if frame is not None:
                 self._heard(liveness, now)
                 self._listener.frame_received(frame)
@@ -421,6 +423,14 @@ class Connection:
                 silence = f"The server has been silent for {liveness.silence_s(now):.1f} s."
                 self._change_state(ConnectionState.STALE, silence)
 
+    def _wait_for_frame(self, transport: Transport, wait_s: float) -> str | bytes | None:
+        asked_at = time.monotonic()
+        frame = transport.receive(wait_s)
+        # A frame that comes at once had begun to come: it is a large one, and much may lie behind it.
+        if frame is None or time.monotonic() - asked_at > _AT_ONCE_S:
+            self._caught_up_at = time.monotonic()
+        return frame
+
     def _heard(self, liveness: Liveness, now: float) -> None:
         liveness.packet_received(now)
         self.last_packet_at = time.time()
@@ -428,13 +438,11 @@ class Connection:
             self._change_state(ConnectionState.LIVE, "The server is heard again.")
 
     def _write(self, turn: int) -> None:
-        sign_of_life_at = 0.0
         while True:
-            pause_s, now = self._sign_of_life_s, time.monotonic()
-            # The server's heartbeats lie behind what was not read yet; it must not take us for gone.
-            if pause_s is not None and now >= sign_of_life_at and self.behind_s >= pause_s:
-                sign_of_life_at = now + pause_s
-                self._listener.sign_of_life_due()
+            pause_s = self._heartbeat_pause_s
+            # While a callback takes long, the server's heartbeats lie behind what was not read yet.
+            if pause_s is not None and self._is_open and time.monotonic() - self._heartbeat_at >= pause_s:
+                self._listener.heartbeat_due()
             try:
                 taken = self._outbox.take(turn, pause_s)
             except queue.Empty:
@@ -442,6 +450,8 @@ class Connection:
             if taken is None:
                 return
             packet, transport = taken
+            if packet.frame == _HEARTBEAT:
+                self._heartbeat_at = time.monotonic()
             fate = PacketFate.SENT
             try:
                 transport.send(packet.frame)

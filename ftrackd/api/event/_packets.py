@@ -138,8 +138,8 @@ class PacketHandling:
         except (Exception, SystemExit):  # contains taps and overrides of a host; the reader goes on
             self.logger.exception("Handling a packet failed; the packet is lost, the hub goes on.")
 
-    def sign_of_life_due(self) -> None:
-        """Send a heartbeat; also called by the connection, while events take long to be handled."""
+    def heartbeat_due(self) -> None:
+        """Send a heartbeat; called by the connection when none of the server's was read for long."""
         # In front of everything: a long queue must not make the server believe that we are gone.
         self._outbox.put_first(Outgoing(codec.encode_heartbeat(), "a heartbeat", is_announcement=True))
 
@@ -172,7 +172,7 @@ class PacketHandling:
         if name == "event":
             self._receive_event(data)
         elif name == "heartbeat":
-            self.sign_of_life_due()
+            self.heartbeat_due()
         elif name == "acknowledge":
             self._receive_acknowledgement(data)
         elif name == "connect":

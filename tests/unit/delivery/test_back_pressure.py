@@ -94,6 +94,7 @@ def test_when_events_never_cease_then_operators_are_served_all_the_same(monkeypa
         try:
             for _ in range(3):
                 eventually(lambda: waits(running))
+                running.delivery.prove_progress()
                 running.delivery.flush()
                 stored.append(running.delivery.stats().events)
         finally:
@@ -133,3 +134,17 @@ def test_when_one_of_many_cannot_be_stored_then_those_behind_it_are_written_toge
         eventually(lambda: len(running.runner.events()) == 99)
         assert running.delivery.health.lost == 1
         assert len({id(transaction) for transaction in sizes}) < 30
+
+
+def test_when_much_waits_for_a_slow_journal_then_its_progress_is_seen_before_the_end(monkeypatch):
+    monkeypatch.setattr("ftrackd.delivery.writer._INTAKES_AT_ONCE", 1)
+    with RunningDelivery(intake_limit=1000) as running:
+        with slow_disk(running):
+            for number in range(500):
+                running.receive(number, plugins=("nobody",))
+            asking = threading.Thread(target=running.delivery.prove_progress, daemon=True)
+            asking.start()
+            eventually(lambda: running.delivery._writer._requests)
+        asking.join(10)
+        assert not asking.is_alive()
+        assert running.delivery.health.waiting > 100

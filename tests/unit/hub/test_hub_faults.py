@@ -199,9 +199,10 @@ def test_when_a_heartbeat_comes_then_it_is_answered_even_while_a_callback_runs()
 
 
 def test_when_a_tap_takes_long_then_the_server_is_told_that_we_are_there(monkeypatch):
-    monkeypatch.setattr("ftrackd.api.event._connection._HOUSEKEEPING_S", 0.05)
-    with HubServer(heartbeat_timeout="1") as server:
-        hub = EventHub(server.url, "anna", "key")
+    monkeypatch.setattr("ftrackd.api.event.websocket_transport._SHORTEST_HEARTBEAT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("ftrackd.api.event._connection._HOUSEKEEPING_S", 0.02)
+    with HubServer(heartbeat_timeout="0.4") as server:
+        hub = EventHub(server.url, "anna", "key", limits=HubLimits(heartbeat_timeout_s=60))
         tapped, go_on = [], threading.Event()
 
         def tap(incoming):
@@ -216,10 +217,10 @@ def test_when_a_tap_takes_long_then_the_server_is_told_that_we_are_there(monkeyp
         eventually(lambda: tapped == [1])
         for _ in range(3):
             assert server.peer.next_frame("2:") == "2:::"
-        assert hub.behind_s > 0.7
+        assert hub.behind_s > 0.5
         go_on.set()
         eventually(lambda: tapped == [1, 2])
-        eventually(lambda: hub.behind_s < 0.25, "all is read again")
+        eventually(lambda: hub.behind_s < 0.1, "all is read again")
         assert hub.reconnect_count == 0
         hub.disconnect()
         assert hub.behind_s == 0
