@@ -7,6 +7,7 @@ that asked. What plugins publish goes out unchanged.
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
@@ -100,8 +101,17 @@ class HubRelay:
                 return
             announced_id = known[0] if known else self._free_id(plugin, subscription.id)
             self._announced[key] = (announced_id, subscription)
-        if known is not None:
-            self._hub.unsubscribe(announced_id)
+        if known is None:
+            self._announce(announced_id, subscription)
+            return
+        # No event may be missed between the old one and the new one, which has the same id.
+        interim_id = uuid.uuid4().hex
+        self._announce(interim_id, subscription)
+        self._hub.unsubscribe(announced_id)
+        self._announce(announced_id, subscription)
+        self._hub.unsubscribe(interim_id)
+
+    def _announce(self, announced_id: str, subscription: PluginSubscription) -> None:
         # The hub announces it again after each reconnect. Its callback never runs: the tap takes all events.
         self._hub.subscribe(
             subscription.expression,

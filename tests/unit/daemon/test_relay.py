@@ -14,14 +14,23 @@ class RecordingHub:
     def __init__(self) -> None:
         self.subscribed: list[str] = []
         self.unsubscribed: list[str] = []
+        self.known: dict[str, str] = {}
+        """The expressions that the server knows, by id."""
+        self.history: list[set[str]] = []
+        """Those after each call."""
 
     def subscribe(
         self, subscription: str, callback: Callable[[Any], Any], subscriber: Any = None, priority: int = 100
     ) -> None:
         self.subscribed.append(subscriber["id"])
+        assert subscriber["id"] not in self.known
+        self.known[subscriber["id"]] = subscription
+        self.history.append(set(self.known.values()))
 
     def unsubscribe(self, subscriber_identifier: str) -> None:
         self.unsubscribed.append(subscriber_identifier)
+        del self.known[subscriber_identifier]
+        self.history.append(set(self.known.values()))
 
 
 class World:
@@ -119,8 +128,9 @@ def test_a_new_version_with_the_same_id_and_another_expression_is_announced_anew
     world.event("studio.x")
     world.event("studio.y")
     assert world.received == [[Recipient("a", 100)]]
-    assert world.hub.unsubscribed == ["mine"]
-    assert world.hub.subscribed == ["mine", "mine"]
+    assert world.hub.known == {"mine": "topic=studio.y"}, "under its id, which targets may name"
+    assert all("topic=studio.y" in known for known in world.hub.history[1:]), "without a gap"
+    assert "topic=studio.x" in world.hub.history[1]
 
 
 def test_while_a_plugin_is_still_starting_then_what_can_wait_is_kept_for_it() -> None:
