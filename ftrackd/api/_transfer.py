@@ -74,6 +74,8 @@ class Transfer:
         self._identifiers: dict[tuple[int, str], str] = {}
         #: What was copied completely, in that order.
         self.transferred: list[tuple[Entity, str]] = []
+        #: What of that was there before.
+        self.taken_over: list[tuple[Entity, str]] = []
         self._holders: dict[str, str] = {}
         self._done = 0
         self._total = sum(_get_size(component) for component, _ in components) if on_progress else 0
@@ -96,7 +98,11 @@ class Transfer:
     def note_transferred(self, component: Entity, resource_identifier: str) -> None:
         """Record that all of *component* is at *resource_identifier*."""
         self.transferred.append((component, resource_identifier))
-        self._holders[resource_identifier] = component["id"]
+        self._holders.setdefault(resource_identifier, component["id"])
+
+    def note_taken_over(self, component: Entity, resource_identifier: str) -> None:
+        """Record that the data of *component* was at *resource_identifier* already."""
+        self.taken_over.append((component, resource_identifier))
 
     def find_holder(self, resource_identifier: str) -> str | None:
         """Return the id of the component that this transfer put at *resource_identifier*."""

@@ -112,6 +112,7 @@ class AtomicFile(FileWrapper):
             self._abandon()
             raise
         self.wrapped_file.close()
+        sync_folder(os.path.dirname(self.path))
 
     def discard(self) -> None:
         """Drop what was written."""
@@ -125,6 +126,27 @@ class AtomicFile(FileWrapper):
         # Closing flushes, and on a full disk fails again; the data is dropped anyway.
         with contextlib.suppress(OSError):
             self.wrapped_file.close()
+
+
+def sync_folder(path: str) -> None:
+    """Have the names in the folder *path* on the disk; raises ``OSError`` when the disk fails.
+
+    Nothing happens where that cannot be asked for.
+    """
+    if sys.platform == "win32":
+        return
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        # One may write into a folder that one may not read.
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _rename_unless_taken(partial_path: str, path: str) -> None:

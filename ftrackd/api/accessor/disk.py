@@ -10,7 +10,12 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-from ftrackd.api.accessor._atomic_file import AtomicFile, is_partial, remove_abandoned_partials
+from ftrackd.api.accessor._atomic_file import (
+    AtomicFile,
+    is_partial,
+    remove_abandoned_partials,
+    sync_folder,
+)
 from ftrackd.api.accessor.base import Accessor
 from ftrackd.api.data import Data, File
 from ftrackd.api.exception import (
@@ -94,10 +99,11 @@ class DiskAccessor(Accessor):
         path = self.get_filesystem_path(resource_identifier)
         with error_handler(operation="make_container", resource_identifier=resource_identifier):
             if recursive:
-                os.makedirs(path, exist_ok=True)
+                _make_folders(path)
                 return
             try:
                 os.mkdir(path)
+                sync_folder(os.path.dirname(path))
             except FileExistsError:
                 if not os.path.isdir(path):
                     raise
@@ -164,6 +170,18 @@ def _is_special(path: str) -> bool:
     except OSError:
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _make_folders(path: str) -> None:
+    """Make the folder *path* and those above it that are missing, and have their names on the disk."""
+    missing = []
+    above = path
+    while not os.path.lexists(above):
+        missing.append(above)
+        above = os.path.dirname(above)
+    os.makedirs(path, exist_ok=True)
+    for folder in missing:
+        sync_folder(os.path.dirname(folder))
 
 
 def _remove_folder(path: str) -> None:

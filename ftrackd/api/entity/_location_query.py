@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Ids per query, which keeps its text below the size that proxies let through.
 _IDS_PER_QUERY: Final = 1000
+#: As with ids; these are paths, and longer.
+_RESOURCE_IDENTIFIERS_PER_QUERY: Final = 250
 
 
 def find_resource_identifiers(location: Entity, components: Sequence[Entity]) -> dict[str, str]:
@@ -48,13 +50,18 @@ def exist(session: Any, rows: Sequence[Entity]) -> bool:
         return False
 
 
-def find_identifier_holders(location: Entity, resource_identifier: str) -> list[str]:
-    """Return the ids of the components whose data in *location* is at the stored *resource_identifier*."""
-    rows = location.session.query(
-        "select component_id from ComponentLocation where "
-        f"location_id is {quoted(location['id'])} and resource_identifier is {quoted(resource_identifier)}"
-    )
-    return [row["component_id"] for row in rows]
+def find_identifier_holders(location: Entity, resource_identifiers: Sequence[str]) -> dict[str, list[str]]:
+    """Return ``{stored resource identifier: ids of the components whose data in *location* is there}``."""
+    found: dict[str, list[str]] = {}
+    for row in _query_by_ids(
+        location.session,
+        "select component_id, resource_identifier from ComponentLocation "
+        f"where location_id is {quoted(location['id'])} and resource_identifier in",
+        resource_identifiers,
+        _RESOURCE_IDENTIFIERS_PER_QUERY,
+    ):
+        found.setdefault(row["resource_identifier"], []).append(row["component_id"])
+    return found
 
 
 def find_locations_of(
@@ -87,10 +94,12 @@ def _get_ids(components: Sequence[Entity]) -> list[str]:
     return [component["id"] for component in components]
 
 
-def _query_by_ids(session: Any, expression: str, identifiers: Iterable[str]) -> Iterator[Entity]:
+def _query_by_ids(
+    session: Any, expression: str, identifiers: Iterable[str], at_once: int = _IDS_PER_QUERY
+) -> Iterator[Entity]:
     """Yield the answers to *expression*, which ends in ``in``, for *identifiers*."""
     unique = list(dict.fromkeys(identifiers))
-    for start in range(0, len(unique), _IDS_PER_QUERY):
-        listed = ", ".join(quoted(identifier) for identifier in unique[start : start + _IDS_PER_QUERY])
+    for start in range(0, len(unique), at_once):
+        listed = ", ".join(quoted(identifier) for identifier in unique[start : start + at_once])
         # A page that cannot be full: a full one is followed by a question for the next.
-        yield from session.query(f"{expression} ({listed})", page_size=_IDS_PER_QUERY + 1)
+        yield from session.query(f"{expression} ({listed})", page_size=at_once + 1)

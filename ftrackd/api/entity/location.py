@@ -141,6 +141,7 @@ class Location(Entity):
                         self, component, error, transfer.transferred
                     ) from error
                 transfer.note_transferred(component, identifier)
+            self._refuse_occupied(transfer)
         for component in self._register(transfer.transferred):
             self._publish(symbol.COMPONENT_ADDED_TO_LOCATION_TOPIC, component)
 
@@ -260,20 +261,41 @@ class Location(Entity):
                 return
             except FileExistsError:
                 self.logger.debug(L("Somebody else was faster to put data at {0}.", resource_identifier))
-        holders = self._find_holders(component, resource_identifier)
         # What an interrupted transfer copied completely is taken over, as is what another process just
         # copied for the same component; nothing is ever overwritten.
-        if holders or not _transfer.has_same_data(origin, target):
-            raise _location_error.occupied(resource_identifier, holders)
-
-    def _find_holders(self, component: Entity, resource_identifier: str) -> list[str]:
-        """Return the ids of other components whose data is at *resource_identifier*."""
-        stored = self._encode_resource_identifier(component, resource_identifier)
-        holders = _location_query.find_identifier_holders(self, stored)
+        is_same = _transfer.has_same_data(origin, target)
         transfer = _transfer.current()
-        added = transfer.find_holder(resource_identifier) if transfer is not None else None
-        holders.extend([added] if added is not None else [])
-        return [holder for holder in holders if holder != component["id"]]
+        if is_same and transfer is not None:
+            transfer.note_taken_over(component, resource_identifier)
+            return
+        holders = self._find_holders([(component, resource_identifier)])
+        if holders or not is_same:
+            raise _location_error.occupied(resource_identifier, holders.get(component["id"], ()))
+
+    def _refuse_occupied(self, transfer: _transfer.Transfer) -> None:
+        """Raise ``LocationError`` when what *transfer* took over is another component's.
+
+        Asked for all at once, and as late as can be: the other one may be added at the same time.
+        """
+        holders = self._find_holders(transfer.taken_over)
+        for component, identifier in transfer.taken_over:
+            if component["id"] in holders:
+                error = _location_error.occupied(identifier, holders[component["id"]])
+                rest = _without(transfer.transferred, [component])
+                raise _location_error.transfer_failed(self, component, error, rest) from error
+
+    def _find_holders(self, pairs: Sequence[tuple[Entity, str]]) -> dict[str, list[str]]:
+        """Return, by component id, the ids of other components whose data is at its resource identifier."""
+        stored = [self._encode_resource_identifier(*pair) for pair in pairs]
+        registered = _location_query.find_identifier_holders(self, stored)
+        transfer = _transfer.current()
+        found: dict[str, list[str]] = {}
+        for (component, identifier), text in zip(pairs, stored, strict=True):
+            added = transfer.find_holder(identifier) if transfer is not None else None
+            holders = [*registered.get(text, ()), *([added] if added is not None else ())]
+            if others := [holder for holder in holders if holder != component["id"]]:
+                found[component["id"]] = others
+        return found
 
     def _remove_data(self, component: Entity) -> None:
         """Remove the data of *component*; data that is gone already is no error."""

@@ -245,6 +245,42 @@ class TestWriting:
         assert (prefix / "file").read_bytes() == b"half"
         assert os.listdir(prefix) == ["file"]
 
+    def test_when_published_then_the_names_are_on_the_disk_too(self, accessor, prefix, monkeypatch) -> None:
+        synced = []
+        fsync = os.fsync
+
+        def record(descriptor: int) -> None:
+            synced.append((os.fstat(descriptor).st_ino, (prefix / "a" / "b" / "file").exists()))
+            fsync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", record)
+        accessor.make_container("a/b")
+        assert {number for number, _ in synced} == {prefix.stat().st_ino, (prefix / "a").stat().st_ino}
+        synced.clear()
+        with accessor.open("a/b/file", "wb") as data:
+            data.write(b"content")
+        file, folder = (prefix / "a" / "b" / "file").stat().st_ino, (prefix / "a" / "b").stat().st_ino
+        assert synced == [(file, False), (folder, True)]
+
+    def test_when_a_folder_cannot_be_synced_then_the_file_is_published_unless_the_disk_fails(
+        self, accessor, prefix, monkeypatch
+    ) -> None:
+        fsync = os.fsync
+
+        def refuse(descriptor: int) -> None:
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise OSError(number, os.strerror(number))
+            fsync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", refuse)
+        number = errno.EINVAL
+        with accessor.open("file", "wb") as data:
+            data.write(b"content")
+        number = errno.EIO
+        with pytest.raises(OSError), accessor.open("other", "wb") as data:
+            data.write(b"content")
+        assert (prefix / "file").read_bytes() == b"content"
+
     def test_when_discarded_then_the_old_file_stays_and_nothing_else(self, accessor, prefix) -> None:
         write(accessor, "file", b"old")
         data = accessor.open("file", "wb")
