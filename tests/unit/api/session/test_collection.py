@@ -156,7 +156,7 @@ class CollectionsThroughTime(RuleBasedStateMachine):
             assert collection == _collection(*ids)
 
 
-CollectionsThroughTime.TestCase.settings = settings(max_examples=20, stateful_step_count=15, deadline=None)
+CollectionsThroughTime.TestCase.settings = settings(max_examples=20, stateful_step_count=15)
 TestCollectionsThroughTime = CollectionsThroughTime.TestCase
 
 

@@ -79,7 +79,7 @@ class Machine(RuleBasedStateMachine):
             assert self.map.get(f"('Thing', ['{key}'])") is thing
 
 
-Machine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Machine.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestMachine = Machine.TestCase
 
 

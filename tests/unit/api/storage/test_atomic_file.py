@@ -43,7 +43,7 @@ def perform(data: Any, operation: str, argument: Any) -> Any:
     return getattr(data, operation)(argument)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=operations)
 def test_when_written_in_any_order_then_it_is_as_an_ordinary_file(small_chunks, operations) -> None:
     with tempfile.TemporaryDirectory() as folder:

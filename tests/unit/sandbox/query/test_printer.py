@@ -80,7 +80,7 @@ queries = st.builds(
 
 
 @given(queries)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_when_printed_and_parsed_then_tree_is_the_same(query: Query) -> None:
     text = print_query(query)
     assert parse(text) == query
@@ -88,7 +88,7 @@ def test_when_printed_and_parsed_then_tree_is_the_same(query: Query) -> None:
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_when_text_is_arbitrary_then_only_query_errors_leave_the_parser(text: str) -> None:
     for candidate in (text, f"Task where {text}", f"select {text} from Task where a in ({text})"):
         try:
@@ -105,7 +105,7 @@ words = st.sampled_from(
 
 
 @given(st.lists(words, max_size=25), st.sampled_from(["", " "]))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_when_words_are_shuffled_then_parse_or_error(pieces: list[str], blank: str) -> None:
     text = "Task where a is b " + blank.join(pieces)
     try:

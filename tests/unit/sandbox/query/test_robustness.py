@@ -122,7 +122,7 @@ def queries(draw: st.DrawFn, depth: int = 0) -> Query:
 
 
 @given(query=queries())
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=70)
 def test_when_anything_is_asked_then_an_answer_or_a_query_error_comes(
     connection: sa.Connection, query: Query
 ) -> None:
@@ -139,7 +139,7 @@ def test_when_anything_is_asked_then_an_answer_or_a_query_error_comes(
 
 
 @given(query=queries())
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=70)
 def test_when_criteria_are_negated_then_exactly_the_other_rows_are_found(
     connection: sa.Connection, query: Query
 ) -> None:
@@ -208,7 +208,7 @@ def _everything(rows: list[Any]) -> dict[tuple[str, ...], dict[str, Any]]:
     data=st.data(),
     entity_type=st.sampled_from(["Task", "Context", "AssetVersion", "Asset", "Note", "Project"]),
 )
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=70)
 def test_when_a_client_keeps_first_occurrences_then_it_has_everything_that_was_asked(
     connection: sa.Connection, data: st.DataObject, entity_type: str
 ) -> None:
@@ -256,7 +256,7 @@ def test_when_each_attribute_of_a_type_is_asked_for_then_there_is_an_answer(
 @given(
     st.lists(st.text(max_size=8), max_size=3), st.sampled_from(["Context", "AssetVersion", "User", "Note"])
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_when_any_words_are_searched_then_an_answer_comes(
     connection: sa.Connection, terms: list[str], entity_type: str
 ) -> None:

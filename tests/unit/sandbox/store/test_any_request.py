@@ -65,7 +65,7 @@ def requests(draw, store):
     return draw(st.sampled_from(["create", "update", "delete"])), kind.name, key, data
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_when_anything_is_requested_then_it_is_done_or_refused(shared, data):
     action, entity_type, key, values = data.draw(requests(shared))

@@ -144,4 +144,4 @@ class TreeMachine(RuleBasedStateMachine):
 
 
 TestTree = TreeMachine.TestCase
-TestTree.settings = settings(max_examples=10, stateful_step_count=15, deadline=None)
+TestTree.settings = settings(max_examples=10, stateful_step_count=15)
