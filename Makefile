@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
+# Every process that a test starts would compile all modules again, where the environment forbids to keep them.
+unexport PYTHONDONTWRITEBYTECODE
 # Half of the time a test waits for processes of its own: two workers for each core keep it busy.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 
-.PHONY: run test check lint types bench config peer clean help
+.PHONY: run test check lint types compiled bench config peer clean help
 
 help:  ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -20,7 +22,8 @@ $(STAMP): pyproject.toml
 run: $(STAMP)  ## The daemon on the embedded sandbox with the bundled plugins
 	@exec $(BIN)/ftrackd run --sandbox --plugins ./plugins
 
-test: check  ## Lint, types and all tests
+test: $(STAMP)  ## Lint, types and all tests
+	@$(MAKE) --no-print-directory --jobs=2 check compiled
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 check: lint types
@@ -31,6 +34,10 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/mypy
+
+# The workers begin at the same time: without this, each of them would compile all tests. The run tells what fails.
+compiled: $(STAMP)
+	@$(BIN)/python -m pytest --collect-only >/dev/null || true
 
 peer:  ## The official clients, each in an environment of its own under .peer
 	$(PYTHON) bench/peer/install
