@@ -36,6 +36,7 @@ SETTINGS = DeliverySettings(
 )
 RECIPIENTS = [Recipient(plugin) for plugin in PLUGINS]
 READY_WITHIN_S = 3.0
+DONE_WITHIN_S = 60.0
 
 
 def keys_of(number):
@@ -185,7 +186,7 @@ def next_number(journal):
 
 def fork_life(folder, seed, *, kill_after_s, **options):
     """Run a life in a process of its own; returns whether it ended by a signal of its own, before it was
-    killed.
+    killed. One that is not to be killed has :data:`DONE_WITHIN_S`.
     """
     process = os.fork()
     if process == 0:
@@ -197,15 +198,16 @@ def fork_life(folder, seed, *, kill_after_s, **options):
             print(repr(error), file=sys.stderr, flush=True)
         finally:
             os._exit(code)
-    deadline = None if kill_after_s is None else time.monotonic() + kill_after_s
+    deadline = time.monotonic() + (DONE_WITHIN_S if kill_after_s is None else kill_after_s)
     while True:
         ended, status = os.waitpid(process, os.WNOHANG)
         if ended:
             assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, f"a life failed with {status}"
             return os.WIFSIGNALED(status)
-        if deadline is not None and time.monotonic() > deadline:
+        if time.monotonic() > deadline:
             os.kill(process, signal.SIGKILL)
             os.waitpid(process, 0)
+            assert kill_after_s is not None, f"a life that was left alone hangs after {DONE_WITHIN_S} s"
             return False
         time.sleep(0.001)
 
