@@ -91,8 +91,15 @@ class CommitMethods(PopulateMethods):
         Exactly those recorded up to now are sent; what other threads record meanwhile waits for the next
         commit. When the server refuses, all of them stay recorded and local values stay set, for the
         caller to mend or to roll back. With nothing recorded nothing happens: values that were set without
-        recording stay.
+        recording stay. What had been recorded before a fork is for the process that was forked; a commit in
+        the new one warns of it.
         """
+        if self._left_to_parent:
+            _logger.warning(
+                "Not committed in this forked process, the one it was forked from still has it: %s",
+                ", ".join(self._left_to_parent),
+            )
+            self._left_to_parent = []
         unit = self._units.current()
         with unit.commit_lock:
             with self._thread_lock:

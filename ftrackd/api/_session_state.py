@@ -123,6 +123,7 @@ class SessionState:
         session._managed_request = None
         session._plugin_paths = []
         session._process = os.getpid()
+        session._left_to_parent = []
         _open_sessions.add(session)
         return session
 
@@ -154,6 +155,8 @@ class SessionState:
     _plugin_paths: list[str]
     #: The id of the process that made the session, whose event hub it is.
     _process: int
+    #: What was pending when this process was forked, until that is told.
+    _left_to_parent: list[str]
 
     def close(self) -> None:
         """Close the connections."""
@@ -165,10 +168,18 @@ class SessionState:
         return self._process != os.getpid()
 
     def _part_from_parent(self) -> None:
-        """In a process just forked from the one that made the session: use none of its connections."""
+        """In a process just forked from the one that made the session: use none of its connections, and leave
+        what is pending to it.
+        """
         # Threads of the parent that held them do not exist here.
         self._thread_lock = threading.RLock()
-        self._units.default.commit_lock = threading.RLock()
+        for unit in self._units.here():
+            unit.part_from_parent()
+            if unit.pending_count:
+                # Committed by both, it would be done twice or fail in one. It is told at the next commit:
+                # right after a fork even the log may lead into the parent's connections.
+                self._left_to_parent = [*self._left_to_parent, unit.describe()]
+                unit.rollback()
         if self._managed_request is None:
             return
         for prefix, adapter in list(self._managed_request.adapters.items()):

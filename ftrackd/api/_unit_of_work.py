@@ -67,6 +67,11 @@ class UnitOfWork:
         ]
         return ", ".join(parts) or "nothing"
 
+    def part_from_parent(self) -> None:
+        """In a forked process: go on without locks that threads of the parent may have held."""
+        self.commit_lock = threading.RLock()
+        self.operations.part_from_parent()
+
     def rollback(self) -> None:
         """Forget the pending operations and the local values of this unit, and of no other."""
         if not self.is_untouched:
@@ -143,6 +148,12 @@ class Units:
         if own is None:
             own = self._here.own = UnitOfWork(threading.current_thread().name, self._roll_back)
         return own
+
+    def here(self) -> list[UnitOfWork]:
+        """Return every unit that the current thread uses, or goes back to."""
+        entered: list[UnitOfWork] = getattr(self._here, "entered", [])
+        own: UnitOfWork | None = getattr(self._here, "own", None)
+        return [*entered, *([own] if own is not None else []), self.default]
 
     @contextmanager
     def enter(self, name: str) -> Iterator[UnitOfWork]:

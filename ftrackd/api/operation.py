@@ -97,6 +97,11 @@ class Operations:
         self._by_address: dict[Address, list[Operation]] = {}
         super().__init__()
 
+    def part_from_parent(self) -> None:
+        """In a forked process: go on without the lock, which a thread of the parent may have held."""
+        self._lock = threading.RLock()
+        self._gathered = {}
+
     def push(self, operation: Operation) -> None:
         """Record `operation` as the newest."""
         with self._lock:

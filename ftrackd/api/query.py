@@ -24,7 +24,7 @@ def _own_words(expression: str) -> str:
 
 
 class QueryResult(Sequence[Any]):
-    """The entities that `expression` finds, in pages of `page_size`.
+    """The entities that `expression` finds, in pages of `page_size`; ValueError when that is below 1.
 
     Iterating and indexing fetch as many pages as they need; ``len()`` fetches all.
     """
@@ -37,6 +37,8 @@ class QueryResult(Sequence[Any]):
 
     def __init__(self, session: Any, expression: str, page_size: int = 500) -> None:
         super().__init__()
+        if not isinstance(page_size, int) or page_size < 1:
+            raise ValueError(f"page_size must be a whole number of at least 1, not {page_size!r}.")
         self._session = session
         self._page_size = page_size
         self._results: list[Any] = []

@@ -126,3 +126,11 @@ def test_when_results_are_iterated_again_then_they_are_not_fetched_again() -> No
     assert list(results) == list(results) == [0, 1, 2, 3]
     assert 3 in results
     assert len(pages.asked) == 1
+
+
+@pytest.mark.parametrize("page_size", [0, -1, 1.5, None, "500"])
+def test_when_the_page_size_is_no_number_of_rows_then_that_is_an_error_at_once(page_size: Any) -> None:
+    pages = Pages(3)
+    with pytest.raises(ValueError, match="page_size must be"):
+        QueryResult(pages, "Task", page_size)
+    assert pages.asked == []

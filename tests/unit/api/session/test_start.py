@@ -466,6 +466,68 @@ def test_when_a_process_is_forked_then_parent_and_child_do_not_share_connections
     assert done.stderr.count("Session is closing with pending operations") == 1
 
 
+_PENDING_AT_FORK = """
+import os, threading
+from ftrackd.api.session import Session
+
+session = Session({url!r}, "key", "jane", plugin_paths=[], schema_cache_path=False)
+task = session.query("Task").one()
+task["name"] = "the parent's"
+with session.unit_of_work("lane"):
+    session.create("Note", {{"content": "the parent's, too"}})
+    held, forked = threading.Event(), threading.Event()
+
+    def hold():
+        with session.recorded_operations._lock:
+            held.set()
+            forked.wait()
+
+    threading.Thread(target=hold).start()
+    held.wait()
+    child = os.fork()
+    forked.set()
+    if child:
+        os.waitpid(child, 0)
+    else:
+        print("in the child", len(session.recorded_operations), flush=True)
+        session.commit()
+        session.create("Asset", {{"name": "the child's"}})
+        session.commit()
+if child:
+    session.commit()
+else:
+    print("in the child", task["name"], len(session.recorded_operations), flush=True)
+    session.commit()
+"""
+
+
+def test_when_a_process_is_forked_then_what_is_pending_is_committed_by_the_parent_alone(
+    server: CannedServer,
+) -> None:
+    def answer(request: Any) -> Any:
+        return rows("Task", {"id": "t1", "name": "old"}) if request["action"] == "query" else echo(request)
+
+    server.answer = answer
+    done = subprocess.run(
+        [sys.executable, "-c", _PENDING_AT_FORK.format(url=server.url)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert done.stdout.splitlines() == ["in the child 0", "in the child old 0"]
+    committed = [
+        (operation["action"], operation["entity_type"])
+        for batch in server.calls
+        for operation in batch
+        if operation["action"] in ("create", "update")
+    ]
+    assert committed == [("create", "Asset"), ("update", "Task")]
+    warnings = [line for line in done.stderr.splitlines() if "forked process" in line]
+    assert len(warnings) == 1
+    assert "1 creation of Note, 1 update of Task" in warnings[0]
+
+
 def test_when_nobody_uses_a_session_then_it_is_freed(server: CannedServer) -> None:
     session = _open(server)
     session.create("Task", {"custom_attributes": None})
