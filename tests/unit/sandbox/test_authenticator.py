@@ -3,12 +3,13 @@
 import pytest
 
 from ftrackd.sandbox.auth import Authenticator, replace_keys
-from ftrackd.sandbox.store import Store
+
+from .prepared_database import prepared_store
 
 
 @pytest.fixture
-def store():
-    with Store.open("sqlite://", seed="none") as store:
+def store(tmp_path):
+    with prepared_store(tmp_path, "none") as store:
         store.ensure_user("jane")
         store.ensure_user("john")
         yield store

@@ -1,4 +1,4 @@
-"""A store for each test, on SQLite in memory and, when a server is named, on PostgreSQL."""
+"""A store for each test, on SQLite and, when a server is named, on PostgreSQL."""
 
 import os
 import uuid
@@ -10,6 +10,8 @@ from ftrackd.sandbox.schema import metadata
 from ftrackd.sandbox.seeds.client_suites import PROJECT, TASK, USER
 from ftrackd.sandbox.seeds.ids import seed_id
 from ftrackd.sandbox.store import Actor, Store
+
+from ..prepared_database import prepared_store
 
 POSTGRESQL = os.environ.get("FTRACKD_TEST_POSTGRESQL")
 
@@ -76,9 +78,9 @@ def seeded():
         ),
     ]
 )
-def store(request):
+def store(request, tmp_path):
     if request.param == "sqlite":
-        with Store.open(seed="minimal") as store:
+        with prepared_store(tmp_path) as store:
             yield store
         return
     seeded = request.getfixturevalue("seeded")

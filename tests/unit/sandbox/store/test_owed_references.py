@@ -1,6 +1,7 @@
 """Members of a collection may be created before their owner, within one batch."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,14 +9,15 @@ import pytest
 from ftrackd.sandbox.errors import ValidationError
 from ftrackd.sandbox.store import Store
 
+from ..prepared_database import prepared_store
+
 MEMBER = {"name": "x", "version": "1", "description": "d"}
 
 
 @pytest.fixture
-def store() -> Iterator[Store]:
-    opened = Store.open("sqlite://", seed="demo")
-    yield opened
-    opened.close()
+def store(tmp_path: Path) -> Iterator[Store]:
+    with prepared_store(tmp_path, "demo") as store:
+        yield store
 
 
 def reference(store: Store, entity_type: str) -> dict[str, Any]:

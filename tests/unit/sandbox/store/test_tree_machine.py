@@ -1,6 +1,7 @@
 """Any sequence of creates, moves, conversions and deletions leaves a tree that agrees with itself."""
 
 import json
+import tempfile
 
 import sqlalchemy as sa
 from hypothesis import settings
@@ -9,7 +10,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from ftrackd.sandbox.errors import RequestError, ValidationError
 from ftrackd.sandbox.seeds.client_suites import USER
-from ftrackd.sandbox.store import Actor, Store
+from ftrackd.sandbox.store import Actor
+
+from ..prepared_database import prepared_store
 
 ACTOR = Actor(USER, "demo", "Demo User")
 TYPES = st.sampled_from(["Folder", "Sequence", "Shot", "Task"])
@@ -22,7 +25,8 @@ class TreeMachine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.store = Store.open(seed="minimal")
+        self.folder = tempfile.TemporaryDirectory()
+        self.store = prepared_store(self.folder.name)
         with self.store.transaction(ACTOR) as transaction:
             for (project,) in self._rows("SELECT id FROM context WHERE context_type = 'show'"):
                 transaction.delete("Project", project)
@@ -32,6 +36,7 @@ class TreeMachine(RuleBasedStateMachine):
 
     def teardown(self):
         self.store.close()
+        self.folder.cleanup()
 
     def _rows(self, text):
         with self.store.reader() as connection:
