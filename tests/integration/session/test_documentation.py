@@ -17,7 +17,7 @@ from ftrackd.testing.sandbox import SandboxProcess
 from .conftest import unique
 
 ROOT = Path(__file__).resolve().parents[3]
-_DEFAULT_FILE = "tests/integration/session/test_specification.py"
+_DEFAULT_FILES = "tests/integration/session/test_specification_*.py"
 
 
 def _table() -> dict[str, str]:
@@ -35,9 +35,9 @@ def _members() -> set[str]:
     return members | {name for name in session_module.__all__ if name != "Session"}
 
 
-def _functions(file: str) -> set[str]:
-    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+def _functions(files: str) -> set[str]:
+    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in ROOT.glob(files)]
+    return {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
 #: What locations need of the session besides the specification; documented with them.
@@ -55,7 +55,7 @@ def test_when_the_manual_names_a_member_then_it_is_there() -> None:
 @pytest.mark.parametrize(("member", "test"), sorted(_table().items()))
 def test_when_the_manual_names_a_test_then_it_exists(member: str, test: str) -> None:
     file, _, function = test.rpartition("::")
-    assert function in _functions(file or _DEFAULT_FILE), member
+    assert function in _functions(file or _DEFAULT_FILES), member
 
 
 def _blocks() -> list[str]:
