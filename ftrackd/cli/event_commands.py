@@ -13,6 +13,8 @@ from ftrackd.errors import FtrackdError
 events = typer.Typer(help="Watch events as they pass, or deliver old ones again.", no_args_is_help=True)
 dead = typer.Typer(help="Dead letters: deliveries that failed for good.", no_args_is_help=True)
 
+_LISTED_LETTERS = 1000
+
 PluginOption = Annotated[str | None, typer.Option("--plugin", help="Only this plugin.")]
 IdsArgument = Annotated[list[str] | None, typer.Argument(help="Ids from `ftrackd dead list`.")]
 AllOption = Annotated[bool, typer.Option("--all", help="All of them (of --plugin, when given).")]
@@ -77,7 +79,7 @@ def replay(
 @dead.command("list")
 def list_dead(plugin: PluginOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List dead letters, newest first."""
-    letters = control_client(config).get("/dead", plugin=plugin)
+    letters = control_client(config).get("/dead", plugin=plugin, limit=_LISTED_LETTERS)
     if as_json:
         print_json(letters)
         return
@@ -86,6 +88,8 @@ def list_dead(plugin: PluginOption = None, config: ConfigOption = None, as_json:
         for item in letters
     ]
     print_table(("id", "plugin", "topic", "attempts", "since", "reason"), rows, "no dead letters")
+    if len(rows) == _LISTED_LETTERS:
+        print(f"only the newest {_LISTED_LETTERS} are shown; `retry --all` and `drop --all` take all")
 
 
 @dead.command()

@@ -42,6 +42,11 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         f"journal  {journal['open']} open{oldest}, {journal['dead']} dead letters, "
         f"{journal['events']} events kept, {journal['megabytes']} MB"
     )
+    if journal["waiting"] or journal["dropped"]:
+        print(
+            f"memory   {journal['waiting']} events wait to be written, "
+            f"{journal['dropped']} had to be dropped since the start"
+        )
     for loop in report["loops"]:
         print(
             f"loop     {loop['plugin']} slowed down: {loop['count']} events within a minute for entity "

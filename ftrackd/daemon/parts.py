@@ -142,7 +142,8 @@ class Parts:
         finished = self.delivery.drain(deadline_s)
         if not finished:
             log.warning(
-                "callbacks still run at the end of the drain; their events run again at the next start"
+                "callbacks still run, or the disk refuses what came of them, at the end of the drain; their "
+                "events run again at the next start"
             )
         return finished
 
@@ -220,6 +221,14 @@ class Parts:
                 lambda: float(self.delivery.running),
             ),
             "ftrackd_open_deliveries": ("Deliveries waiting or running", lambda: float(self._open())),
+            "ftrackd_waiting_events": (
+                "Received, not in the journal yet",
+                lambda: float(self.delivery.health.waiting),
+            ),
+            "ftrackd_dropped_events": (
+                "Dropped since the start, for want of a journal",
+                lambda: float(self.delivery.health.lost),
+            ),
             "ftrackd_dead_letters": ("Deliveries that failed for good", lambda: float(self._dead())),
         }
 

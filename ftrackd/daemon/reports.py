@@ -97,7 +97,7 @@ class Reports:
         }
 
     def _journal(self) -> dict[str, Any]:
-        stats = self._parts.delivery.stats()
+        stats, health = self._parts.delivery.stats(), self._parts.delivery.health
         unfinished = [
             backlog.ready + backlog.claimed + backlog.delayed + backlog.held for backlog in stats.plugins
         ]
@@ -108,6 +108,8 @@ class Reports:
             "open": sum(unfinished),
             "dead": sum(backlog.parked for backlog in stats.plugins),
             "megabytes": round(stats.size_bytes / 1e6, 1),
+            "waiting": health.waiting,
+            "dropped": health.lost,
             "oldest_open_s": round(time.time() - min(oldest), 1) if oldest else None,
         }
 
@@ -141,9 +143,10 @@ class Reports:
         return 200, {"deliveries": rows}
 
     def dead(self, arguments: Arguments) -> Answer:
-        """List dead letters, newest first."""
-        letters = self._parts.delivery.dead_letters(arguments.get("plugin"))
-        return 200, [letter_document(letter) for letter in reversed(letters)]
+        """List the newest dead letters, newest first."""
+        limit = int(arguments.get("limit") or 1000)
+        letters = self._parts.delivery.dead_letters(arguments.get("plugin"), limit)
+        return 200, [letter_document(letter) for letter in letters]
 
     def dead_show(self, arguments: Arguments) -> Answer:
         """Show one dead letter with its event."""
@@ -151,11 +154,13 @@ class Reports:
         return 200, {**letter_document(letter), "error": letter.error, "event": json.loads(letter.payload)}
 
     def _settle(self, arguments: Arguments, change: Any) -> Answer:
+        delivery = self._parts.delivery
         if arguments.get("all"):
-            letters = self._parts.delivery.dead_letters(arguments.get("plugin"))
-            ids = [letter.delivery_id for letter in letters]
+            ids = delivery.dead_ids(arguments.get("plugin"))
         else:
             ids = [_number(text) for text in arguments.get("ids") or []]
+            for delivery_id in ids:
+                delivery.dead_letter(delivery_id)  # an unknown one is refused before anything is changed
         return 200, {"count": change(ids) if ids else 0}
 
     def credentials(self, _: Arguments) -> Answer:

@@ -211,8 +211,12 @@ class Delivery:
         return self.journal.stats()
 
     def dead_letters(self, plugin: str | None = None, limit: int = 1000) -> list[DeadLetter]:
-        """Parked deliveries, oldest first."""
+        """Parked deliveries, newest first."""
         return self.journal.dead_letters(plugin, limit)
+
+    def dead_ids(self, plugin: str | None = None) -> list[int]:
+        """The ids of all parked deliveries, oldest first."""
+        return self.journal.dead_ids(plugin)
 
     def dead_letter(self, delivery_id: int) -> DeadLetter:
         """One parked delivery.

@@ -263,7 +263,10 @@ class Journal(Protocol):
         """The text kept under a name."""
 
     def dead_letters(self, plugin: str | None = None, limit: int = 1000) -> list[DeadLetter]:
-        """Parked deliveries, oldest first."""
+        """Parked deliveries, newest first."""
+
+    def dead_ids(self, plugin: str | None = None) -> list[int]:
+        """The ids of all parked deliveries, oldest first; of one plugin, if it is named."""
 
     def dead_letter(self, delivery_id: int) -> DeadLetter:
         """One parked delivery.

@@ -108,10 +108,16 @@ class MemoryJournal:
             return event_id in self._content.events
 
     def dead_letters(self, plugin: str | None = None, limit: int = 1000) -> list[DeadLetter]:
-        """Parked deliveries, oldest first."""
+        """Parked deliveries, newest first."""
         with self._lock:
             dead = [row for row in self._content.rows.values() if row.state in _DEAD]
-            return [_dead_letter(row) for row in dead if plugin in (None, row.plugin)][:limit]
+            return [_dead_letter(row) for row in reversed(dead) if plugin in (None, row.plugin)][:limit]
+
+    def dead_ids(self, plugin: str | None = None) -> list[int]:
+        """The ids of all parked deliveries, oldest first."""
+        with self._lock:
+            dead = [row for row in self._content.rows.values() if row.state in _DEAD]
+            return [row.id for row in dead if plugin in (None, row.plugin)]
 
     def dead_letter(self, delivery_id: int) -> DeadLetter:
         """One parked delivery.

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from ftrackd.delivery import _sqlite_file
 from ftrackd.delivery._sqlite_errors import translated
@@ -151,12 +151,17 @@ class SqliteJournal:
         return bool(self._read("SELECT 1 FROM event WHERE id = ?", (event_id,)))
 
     def dead_letters(self, plugin: str | None = None, limit: int = 1000) -> list[DeadLetter]:
-        """Parked deliveries, oldest first."""
+        """Parked deliveries, newest first."""
         if plugin is None:
-            rows = self._read(f"{_DEAD} ORDER BY delivery.id LIMIT ?", (limit,))
+            rows = self._read(f"{_DEAD} ORDER BY delivery.id DESC LIMIT ?", (limit,))
         else:
-            rows = self._read(f"{_DEAD} AND plugin = ? ORDER BY delivery.id LIMIT ?", (plugin, limit))
+            rows = self._read(f"{_DEAD} AND plugin = ? ORDER BY delivery.id DESC LIMIT ?", (plugin, limit))
         return [_dead_letter(row) for row in rows]
+
+    def dead_ids(self, plugin: str | None = None) -> list[int]:
+        """The ids of all parked deliveries, oldest first."""
+        rows = self._read("SELECT id, plugin FROM delivery WHERE state IN (3, 4) ORDER BY id")
+        return [cast("int", delivery_id) for delivery_id, of in rows if plugin in (None, of)]
 
     def dead_letter(self, delivery_id: int) -> DeadLetter:
         """One parked delivery.

@@ -238,7 +238,8 @@ class Writer:
             return answer.result(timeout_s)
         except TimeoutError as error:
             answer.cancel()
-            raise JournalError(f"The journal did not take this within {timeout_s:g} s.") from error
+            reason = self.health.degraded or f"{self.health.waiting} events wait before it"
+            raise JournalError(f"The journal did not take this within {timeout_s:g} s: {reason}") from error
 
     def idle(self) -> bool:
         """Whether nothing waits to be written."""

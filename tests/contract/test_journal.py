@@ -290,6 +290,19 @@ def test_when_parked_then_it_is_listed_with_its_error_and_its_entity_goes_on(jou
     assert journal.dead_letters("q") == []
 
 
+def test_when_many_are_parked_then_the_newest_are_listed_and_every_id_is_known(journal):
+    for number in range(5):
+        append(journal, number, NewDelivery("p" if number < 4 else "q"))
+    for plugin in "pq":
+        for parked in claim(journal, plugin=plugin):
+            settle(journal, "park", parked, "x", None, False)
+    assert [letter.event_id for letter in journal.dead_letters(limit=2)] == ["e4", "e3"]
+    assert [letter.event_id for letter in journal.dead_letters("p", 2)] == ["e3", "e2"]
+    everything = [letter.delivery_id for letter in journal.dead_letters()]
+    assert journal.dead_ids() == everything[::-1]
+    assert journal.dead_ids("q") == everything[:1]
+
+
 def test_when_held_then_its_entity_waits_until_somebody_decides(journal):
     for number, key in enumerate("aab"):
         append(journal, number, NewDelivery("p", (key,)))

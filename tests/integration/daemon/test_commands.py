@@ -105,6 +105,9 @@ def test_fire_replay_and_the_way_of_a_dead_letter(
     assert "Traceback" in shown.stdout
     assert "'int' object is not iterable" in shown.stdout
     assert "recorder" in ftrackd("dead", "list").stdout
+    mistaken = ftrackd("dead", "retry", str(letter["id"]), "12345")
+    assert mistaken.returncode == 1
+    assert "No dead letter has the id 12345" in mistaken.stderr
     assert ftrackd("dead", "retry", str(letter["id"])).stdout == "1 delivered again\n"
     (letter,) = daemon.wait_for(lambda: daemon.control.get("/dead"), what="parked again")
     assert ftrackd("dead", "drop", "--all").stdout == "1 dropped\n"

@@ -41,6 +41,7 @@ def everything_once(journal):
     journal.stats()
     journal.dead_letters()
     journal.dead_letters("p")
+    journal.dead_ids("p")
 
 
 def test_when_the_history_is_long_then_no_statement_reads_it_through(journal):
