@@ -29,9 +29,6 @@ MAX_ATTEMPTS: Final = 4
 BACK_OFF_BASE_S: Final = 0.25
 BACK_OFF_CAP_S: Final = 5.0
 
-#: Longest wait for a connection, in seconds; the answer may take the whole `timeout` of the session.
-CONNECT_TIMEOUT_S: Final = 10.0
-
 _TEMPORARY_STATUSES: Final = frozenset({502, 503, 504})
 _TOO_MANY_REQUESTS: Final = 429
 
@@ -40,6 +37,9 @@ _logger = logging.getLogger("ftrack_api.session.Session")
 
 class RequestMethods(SessionState):
     """Calls, encoding and decoding."""
+
+    #: Longest wait for a connection, in seconds; the answer may take the whole `timeout` of the session.
+    _connect_timeout_s: float = 10.0
 
     def call(self, data: Any) -> Any:
         """Send `data`, a list of requests, and return the list of answers, with entities and dates decoded.
@@ -78,7 +78,9 @@ class RequestMethods(SessionState):
         from ftrackd.api import _network_error
 
         timeout = self.request_timeout
-        limits = (min(CONNECT_TIMEOUT_S, timeout), timeout) if isinstance(timeout, (int, float)) else timeout
+        limits = (
+            (min(self._connect_timeout_s, timeout), timeout) if isinstance(timeout, (int, float)) else timeout
+        )
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         try:
             response: requests.Response = self._request.post(url, headers=headers, data=body, timeout=limits)

@@ -38,11 +38,13 @@ class MainSession(Session):
                 f"server.url is {server.url!r}; it looks like https://studio.ftrackapp.com"
             )
         self._hub_settings = hub
+        self._connect_timeout_s = server.connect_timeout_s
         super().__init__(
             server_url=server.url,
             api_user=server.api_user,
             api_key=server.api_key.get_secret_value(),
             plugin_paths=[],
+            timeout=server.read_timeout_s,
         )
 
     def _create_event_hub(self) -> MainHub:

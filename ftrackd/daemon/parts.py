@@ -111,6 +111,8 @@ class Parts:
             api_user=self.session.api_user,
             api_key=server.api_key,
             identity_map_limit=server.identity_map_limit,
+            connect_timeout_s=server.connect_timeout_s,
+            read_timeout_s=server.read_timeout_s,
         )
 
     def start(self) -> None:

@@ -312,6 +312,8 @@ class Host:
             api_user=self._server.api_user,
             api_key=self._server.api_key.get_secret_value(),
             identity_map_limit=self._server.identity_map_limit,
+            connect_timeout_s=self._server.connect_timeout_s,
+            read_timeout_s=self._server.read_timeout_s,
             roots=tuple(
                 str(root) for root in self._changes.roots(group, code_roots(self._settings.plugin_paths))
             ),

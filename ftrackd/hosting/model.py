@@ -25,6 +25,8 @@ class ServerAccess:
     api_user: str
     api_key: SecretStr
     identity_map_limit: int | None = 20_000
+    connect_timeout_s: float = 10.0
+    read_timeout_s: float = 60.0
 
 
 @dataclass(frozen=True)

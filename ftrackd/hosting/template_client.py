@@ -8,8 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any
 
 from ftrackd.api import _json
 from ftrackd.hosting.errors import TemplateError
@@ -114,6 +112,3 @@ class TemplateClient:
             except OSError:
                 # The template is gone and its children with it; its end is handled where it is noticed.
                 return
-
-
-SpawnCallback = Callable[[int], Any]

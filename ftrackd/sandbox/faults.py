@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ftrackd.sandbox import json_text
 from ftrackd.sandbox.errors import RequestError
+from ftrackd.sandbox.events import packet
 from ftrackd.sandbox.events.hub import Connection, HubServer
 
 ADMINISTRATION_PATH: Final = "/sandbox/"
@@ -206,7 +207,7 @@ class Faults:
     def _disconnect_sockets(self, connections: list[Connection]) -> None:
         """Send the disconnect packet, as a server that shuts down does; clients reconnect."""
         for connection in connections:
-            connection.send("0::")
+            connection.send(packet.DISCONNECT_FRAME)
 
     def _freeze_sockets(self, connections: list[Connection], seconds: float | None = None) -> None:
         """Neither read nor write, for *seconds* or until they are thawed; what is sent arrives later."""

@@ -18,9 +18,6 @@ from ftrackd.api.event.base import EVENT_KEYS, Event
 from ftrackd.api.event.transport import FrameTooLarge
 from ftrackd.api.exception import EventHubPacketError
 
-#: Is given the arguments of an acknowledgement; ``[{"success": False, "message": ...}]`` when none will come.
-AcknowledgementCallback = Callable[[list[Any]], None]
-
 #: Seconds between two log lines of the same kind that a misbehaving server could cause without end.
 _LOG_INTERVAL_S = 10.0
 

@@ -148,6 +148,8 @@ class PluginRuntime:
             load=self._load,
             plugin_arguments=self.plugin.arguments,
             identity_map_limit=self._process.identity_map_limit,
+            connect_timeout_s=self._process.connect_timeout_s,
+            read_timeout_s=self._process.read_timeout_s,
         )
         for lane in self._lanes.values():
             lane.start()

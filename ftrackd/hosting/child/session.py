@@ -31,11 +31,14 @@ class HostedSession(Session):
         load: Callable[[HostedSession, Mapping[str, Any]], None],
         plugin_arguments: Mapping[str, Any],
         identity_map_limit: int | None,
+        connect_timeout_s: float,
+        read_timeout_s: float,
     ) -> None:
         self._bootstrap = bootstrap
         self._host_link = link
         self._plugin_name = plugin
         self._load_plugin = load
+        self._connect_timeout_s = connect_timeout_s
         self.hosted_hub: HostedEventHub
         super().__init__(
             server_url=server_url,
@@ -44,6 +47,7 @@ class HostedSession(Session):
             plugin_paths=[],
             schema_cache_path=False,
             plugin_arguments=dict(plugin_arguments),
+            timeout=read_timeout_s,
         )
         self.identity_map_limit = identity_map_limit
         self.unit_of_work_per_thread = True

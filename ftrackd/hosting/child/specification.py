@@ -33,6 +33,8 @@ class ProcessSpecification:
     api_user: str
     api_key: str
     identity_map_limit: int | None
+    connect_timeout_s: float
+    read_timeout_s: float
     roots: tuple[str, ...]
     allows_unsafe_paths: bool
     log_level: int

@@ -14,15 +14,8 @@ from ftrackd.sandbox import json_text
 
 EVENT_NAME: Final = "ftrack.event"
 
-DISCONNECT: Final = 0
-CONNECT: Final = 1
-HEARTBEAT: Final = 2
-MESSAGE: Final = 3
-JSON: Final = 4
+#: The code of packets with an event, the only one that the server tells apart.
 EVENT: Final = 5
-ACKNOWLEDGE: Final = 6
-ERROR: Final = 7
-NOOP: Final = 8
 
 CONNECT_FRAME: Final = "1::"
 DISCONNECT_FRAME: Final = "0::"
@@ -90,8 +83,3 @@ def event_frame(event: dict[str, Any]) -> str:
 def acknowledge_frame(identifier: str, *arguments: Any) -> str:
     """Return the frame that acknowledges the packet *identifier* with *arguments*."""
     return f"6:::{identifier}+" + json_text.encode(list(arguments)).decode()
-
-
-def error_frame(reason: str) -> str:
-    """Return the frame that tells a client why the server will not serve it."""
-    return f"7:::{reason}+0"

@@ -76,6 +76,15 @@ def test_something_else_that_answers(tmp_path: Path) -> None:
     assert other.url in lines[0]
 
 
+def test_a_server_that_does_not_answer_in_the_time_set(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        code, lines = run(tmp_path, "run", FTRACKD_SERVER__READ_TIMEOUT_S="0.1", **server(url))
+    assert code == 69
+    assert len(lines) == 1
+    assert url in lines[0]
+
+
 def test_a_wrong_key(tmp_path: Path, sandbox: SandboxProcess) -> None:
     code, lines = run(tmp_path, "run", **server(sandbox.url, sandbox.api_user))
     assert code == 77

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from structlog.testing import capture_logs
 
 from ftrackd.settings import GroupSettings, PluginSettings
 
-from .recording import running_host
+from .recording import SERVER, running_host
 
 PLAIN = """
 def register(session):
@@ -98,6 +99,19 @@ def test_when_own_arguments_are_set_then_they_win(tmp_path: Path) -> None:
         running.wait_ready("plugin")
         running.run("plugin")
         assert running.listener.wait_for(running.replies) == [{"colour": "own", "size": 1}]
+
+
+def test_when_the_server_may_take_long_then_the_sessions_of_plugins_wait_as_long(tmp_path: Path) -> None:
+    (tmp_path / "plugin.py").write_text(
+        "def register(session):\n"
+        "    waits = {'limits': [session._connect_timeout_s, session.request_timeout]}\n"
+        "    session.event_hub.subscribe('topic=test.event', lambda event: waits)\n"
+    )
+    patient = replace(SERVER, connect_timeout_s=3.0, read_timeout_s=120.0)
+    with running_host(tmp_path, server=patient) as running:
+        running.wait_ready("plugin")
+        running.run("plugin")
+        assert running.listener.wait_for(running.replies) == [{"limits": [3.0, 120.0]}]
 
 
 def test_when_a_package_offers_an_entry_point_then_it_is_a_plugin(

@@ -27,6 +27,24 @@ def test_the_example_file_is_what_the_model_says() -> None:
     assert (ROOT / "config.example.toml").read_text() == render_example(), "run `make config`"
 
 
+def test_each_setting_is_read_somewhere() -> None:
+    """One that is documented and does nothing is worse than none."""
+    sources = "\n".join(
+        file.read_text()
+        for file in (ROOT / "ftrackd").rglob("*.py")
+        if file.parent != ROOT / "ftrackd" or not file.name.startswith("settings")
+    )
+    words = set(re.findall(r"\w+", sources))
+    unread = [
+        f"{section}.{name}"
+        for section, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type)
+        for name in getattr(field.annotation, "model_fields", {})
+        if name not in words
+    ]
+    assert unread == []
+
+
 def test_the_example_read_as_it_is_gives_the_defaults(tmp_path: Path) -> None:
     loaded = load(write(tmp_path, render_example()), environment={})
     assert loaded.settings.model_dump() == Settings().model_dump()
