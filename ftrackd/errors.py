@@ -4,6 +4,7 @@ Each room derives its own errors from :class:`FtrackdError` next to the code tha
 
     FtrackdError
     ├── SettingsError                        a setting is missing, unknown or wrong
+    ├── UsageError                           a command was given what it cannot make sense of
     ├── ftrackd.api.exception.Error          everything the client library raises
     ├── ftrackd.hosting.errors.HostingError  plugins that cannot be found, trusted, loaded or kept alive
     ├── ftrackd.delivery.errors.DeliveryError  the journal, claims and outcomes
@@ -20,3 +21,7 @@ class FtrackdError(Exception):
 
 class SettingsError(FtrackdError):
     """A setting is missing, unknown or has a value that cannot be used."""
+
+
+class UsageError(FtrackdError):
+    """A command was given what it cannot make sense of."""

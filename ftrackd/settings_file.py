@@ -83,7 +83,7 @@ def load(
     try:
         settings = _build(overrides or {}, _standard(environment), values)
     except ValidationError as error:
-        raise SettingsError("\n".join(_describe(error, file, text, environment))) from error
+        raise SettingsError("\n".join(_describe(error, file, text, environment, overrides or {}))) from error
     except UnreadableEnvironment as error:
         raise SettingsError(_describe_environment(error)) from error
     warnings = _warnings(file, values)
@@ -163,7 +163,11 @@ def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
 
 
 def _describe(
-    error: ValidationError, file: Path | None, text: str, environment: Mapping[str, str]
+    error: ValidationError,
+    file: Path | None,
+    text: str,
+    environment: Mapping[str, str],
+    overrides: Mapping[str, Any],
 ) -> list[str]:
     lines = []
     for problem in error.errors(include_input=False, include_url=False):
@@ -173,7 +177,9 @@ def _describe(
             message = "no such setting" + _nearest(path[-1], _names_at(path[:-1]))
         else:
             message = problem["msg"][:1].lower() + problem["msg"][1:]
-        lines.append(f"{_where(path, file, text, environment)}{name}: {message}")
+        is_option = path[-1] in overrides.get(path[0], {})
+        where = "command line: " if is_option else _where(path, file, text, environment)
+        lines.append(f"{where}{name}: {message}")
     return lines
 
 

@@ -7,13 +7,13 @@ import sys
 
 def main() -> None:
     """Entry point of the ``ftrackd`` command; an error is one clear message and its exit code."""
-    from ftrackd.errors import FtrackdError, SettingsError
+    from ftrackd.errors import FtrackdError, SettingsError, UsageError
 
     try:
         from ftrackd.cli.app import app
 
         app(prog_name="ftrackd")
-    except SettingsError as error:
+    except (SettingsError, UsageError) as error:
         _fail(error, 2)
     except FtrackdError as error:
         _fail(error, int(getattr(error, "exit_code", 1)))

@@ -10,7 +10,7 @@ import typer
 
 from ftrackd.cli.options import ConfigOption, JsonOption
 from ftrackd.cli.output import print_json
-from ftrackd.errors import FtrackdError
+from ftrackd.errors import FtrackdError, UsageError
 
 OnOption = Annotated[
     list[str] | None,
@@ -41,10 +41,10 @@ def new(
     from ftrackd.cli.plugin_templates import render_plugin
 
     if not name.isidentifier():
-        raise FtrackdError(f"{name!r} is not a name for a plugin; use letters, digits and _")
+        raise UsageError(f"{name!r} is not a name for a plugin; use letters, digits and _")
     target = folder / f"{name}.py"
     if is_skipped_file(target):
-        raise FtrackdError(f"a file {target.name} is never loaded: it is taken for a test or for packaging")
+        raise UsageError(f"a file {target.name} is never loaded: it is taken for a test or for packaging")
     if target.exists():
         raise FtrackdError(f"{target} exists; it is left as it is")
     text = render_plugin(name, kind)
@@ -164,18 +164,18 @@ def _json_argument(text: str) -> dict[str, Any]:
     try:
         value = json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
     except OSError as error:
-        raise FtrackdError(f"{text[1:]}: {error.strerror}") from error
+        raise UsageError(f"{text[1:]}: {error.strerror}") from error
     except ValueError as error:
-        raise FtrackdError(f"--data is not JSON: {error}") from error
+        raise UsageError(f"--data is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise FtrackdError("--data must be a JSON object")
+        raise UsageError("--data must be a JSON object")
     return value
 
 
 def _pair(text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not separator or not name:
-        raise FtrackdError(f"{text!r}: write it as name=value")
+        raise UsageError(f"{text!r}: write it as name=value")
     return name.strip(), value
 
 

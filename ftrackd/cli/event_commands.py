@@ -8,7 +8,7 @@ import typer
 
 from ftrackd.cli.options import ConfigOption, JsonOption, control_client
 from ftrackd.cli.output import print_json, print_table
-from ftrackd.errors import FtrackdError
+from ftrackd.errors import UsageError
 
 events = typer.Typer(help="Watch events as they pass, or deliver old ones again.", no_args_is_help=True)
 dead = typer.Typer(help="Dead letters: deliveries that failed for good.", no_args_is_help=True)
@@ -60,7 +60,7 @@ def replay(
 ) -> None:
     """Deliver events of the journal again, marked as replayed."""
     if not since and not event_id:
-        raise FtrackdError("say which events: --since TIME or --id EVENT")
+        raise UsageError("say which events: --since TIME or --id EVENT")
     answer = control_client(config).post(
         "/events/replay", since=since, id=event_id, plugin=plugin, dry_run=dry_run
     )
@@ -144,7 +144,7 @@ def _change(
     as_json: bool,
 ) -> None:
     if not ids and not every:
-        raise FtrackdError("say which: ids from `ftrackd dead list`, or --all")
+        raise UsageError("say which: ids from `ftrackd dead list`, or --all")
     answer = control_client(config).post(path, ids=ids or [], all=every, plugin=plugin)
     if as_json:
         print_json(answer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftrackd.errors import FtrackdError
+from ftrackd.errors import UsageError
 
 _HEAD = '''\
 """{summary}"""
@@ -98,7 +98,7 @@ _KINDS = {
 def render_plugin(name: str, kind: str) -> str:
     """Return the code of a new plugin; raises FtrackdError for an unknown kind."""
     if kind not in _KINDS:
-        raise FtrackdError(f"no kind of plugin is named {kind!r}; there are {', '.join(sorted(_KINDS))}")
+        raise UsageError(f"no kind of plugin is named {kind!r}; there are {', '.join(sorted(_KINDS))}")
     summary, body = _KINDS[kind]
     if kind != "listener":
         body = body.format(name=name, title=name.replace("_", " ").capitalize())

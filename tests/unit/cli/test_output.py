@@ -1,5 +1,6 @@
 """What people read: helps and tables."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from ftrackd.cli import operator_commands
+from ftrackd.cli import main, operator_commands
 from ftrackd.cli.app import app
 from ftrackd.cli.output import print_table
-from ftrackd.errors import FtrackdError
+from ftrackd.errors import UsageError
 
 
 def test_help_keeps_what_looks_like_markup_and_joins_the_lines_of_a_paragraph() -> None:
@@ -38,9 +39,31 @@ def test_new_refuses_a_name_that_would_not_be_loaded(tmp_path: Path) -> None:
     folder = tmp_path / "plugins"
     for arguments, word in (("test_thing", "taken for a test"), ("a-b", "letters"), ("a --kind odd", "odd")):
         result = CliRunner().invoke(app, ["new", *arguments.split(), "--folder", str(folder)])
-        assert isinstance(result.exception, FtrackdError)
+        assert isinstance(result.exception, UsageError)
         assert word in str(result.exception)
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["dead", "retry"], "--all"),
+        (["events", "replay"], "--since"),
+        (["fire", "studio.done", "--data", "{bad"], "--data is not JSON"),
+        (["run", "--log-level", "loud"], "command line: logging.level: input should be 'debug'"),
+    ],
+)
+def test_what_makes_no_sense_is_a_matter_of_usage(
+    arguments: list[str], word: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["ftrackd", *arguments])
+    monkeypatch.setenv("FTRACKD_CONFIG", os.devnull)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("ftrackd: ")
+    assert word in line
 
 
 def test_plugins_shows_one_line_for_each_and_what_belongs_to_it_below(
