@@ -35,6 +35,7 @@ def show(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 def init(
     path: Annotated[Path | None, typer.Argument(help="File to write. Default: the platform's place.")] = None,
     stdout: Annotated[bool, typer.Option("--stdout", help="Print the file instead of writing it.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a configuration file with every setting, its default and its meaning."""
     from ftrackd.settings_example import render_example
@@ -42,7 +43,10 @@ def init(
 
     text = render_example()
     if stdout:
-        sys.stdout.write(text)
+        if as_json:
+            print_json({"text": text})
+        else:
+            sys.stdout.write(text)
         return
     target = path or default_files()[0]
     if target.exists():
@@ -52,7 +56,10 @@ def init(
     target.parent.mkdir(parents=True, exist_ok=True)
     target.touch(mode=0o600)  # before the text: an API key may be added to it later
     target.write_text(text)
-    print(f"wrote {target}")
+    if as_json:
+        print_json({"written": target})
+    else:
+        print(f"wrote {target}")
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

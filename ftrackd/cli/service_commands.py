@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ftrackd.cli import service_units
+from ftrackd.cli.options import JsonOption
+from ftrackd.cli.output import print_json
 from ftrackd.daemon.errors import DaemonError
 
 app = typer.Typer(help="Install ftrackd as a service of systemd or launchd.", no_args_is_help=True)
@@ -83,9 +85,12 @@ def _launchd(command: str, home: Path) -> Service:
 
 
 @app.command()
-def show(user: UserOption = True) -> None:
+def show(user: UserOption = True, as_json: JsonOption = False) -> None:
     """Print the service definition that ``install`` would write."""
     service = describe(user=user)
+    if as_json:
+        print_json(asdict(service))
+        return
     print(f"# {service.file}")
     sys.stdout.write(service.text)
 
@@ -94,6 +99,7 @@ def show(user: UserOption = True) -> None:
 def install(
     user: UserOption = True,
     start: Annotated[bool, typer.Option("--start/--no-start", help="Also enable and start it.")] = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the service definition, enable and start it."""
     service = describe(user=user)
@@ -102,13 +108,16 @@ def install(
         service.file.write_text(service.text)
     except OSError as error:
         raise DaemonError(f"{service.file}: cannot be written: {error.strerror}") from error
-    print(f"wrote {service.file}")
+    if not as_json:
+        print(f"wrote {service.file}")
     if start:
         _run_all(service.enable)
+    if as_json:
+        print_json({"written": service.file, "started": start})
 
 
 @app.command()
-def uninstall(user: UserOption = True) -> None:
+def uninstall(user: UserOption = True, as_json: JsonOption = False) -> None:
     """Stop and disable the service and remove its definition."""
     service = describe(user=user)
     if not service.file.exists():
@@ -116,7 +125,10 @@ def uninstall(user: UserOption = True) -> None:
     _run_all(service.disable[:1])
     service.file.unlink()
     _run_all(service.disable[1:])
-    print(f"removed {service.file}")
+    if as_json:
+        print_json({"removed": service.file})
+    else:
+        print(f"removed {service.file}")
 
 
 def _run_all(commands: list[list[str]]) -> None:

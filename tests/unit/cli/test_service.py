@@ -1,13 +1,18 @@
 """Service definitions."""
 
+import json
 import plistlib
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from ftrackd.cli import service_units
+from ftrackd.cli.app import app
 from ftrackd.cli.service_commands import describe
 from ftrackd.daemon.errors import DaemonError
 
@@ -51,3 +56,22 @@ def test_macos_gets_a_property_list(tmp_path: Path) -> None:
 def test_another_platform_is_told() -> None:
     with pytest.raises(DaemonError, match="win32"):
         describe(user=True, platform="win32")
+
+
+def test_programs_get_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / ".config/systemd/user/ftrackd.service"
+
+    def ask(*arguments: str) -> dict[str, Any]:
+        result = CliRunner().invoke(app, [*arguments, "--json"])
+        assert result.exit_code == 0
+        answer: dict[str, Any] = json.loads(result.output)
+        return answer
+
+    shown = ask("service", "show")
+    assert shown["file"] == str(file)
+    assert ask("service", "install", "--no-start") == {"written": str(file), "started": False}
+    assert file.read_text() == shown["text"]
+    assert ask("config", "init", str(tmp_path / "c.toml")) == {"written": str(tmp_path / "c.toml")}
+    assert ask("config", "init", "--stdout")["text"] == (tmp_path / "c.toml").read_text()
