@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 
+from ftrackd.api.event.base import Event
 from ftrackd.testing.daemon import DaemonProcess
 from ftrackd.testing.events import discover_data, launch_data
 from ftrackd.testing.sandbox import SandboxProcess
@@ -19,8 +20,6 @@ Run = Callable[..., DaemonProcess]
 
 def ask(session: Any, topic: str, data: dict[str, Any], timeout_s: float = 10.0) -> Any:
     """Publish an event from a second client and return the data of the first reply."""
-    from ftrackd.api.event.base import Event
-
     replies: list[Any] = []
     session.event_hub.publish(
         Event(topic=topic, data=data), on_reply=lambda reply: replies.append(reply["data"])
@@ -95,6 +94,21 @@ def test_an_action_answers_discover_and_launch_of_a_second_client(
         "success": True,
         "message": "1 selected",
     }
+
+
+def test_a_burst_that_is_faster_than_the_journal_is_handled_whole_and_a_menu_opens_behind_it(
+    run_daemon: Run, recording: Recording, sandbox_session: Any, task: Any
+) -> None:
+    hub = sandbox_session.event_hub
+    daemon = run_daemon(settings={"DELIVERY__DURABLE_TOPICS": '["studio.*"]', "DELIVERY__INTAKE_LIMIT": "10"})
+    hub.connect()
+    for number in range(1000):
+        hub.publish(Event(topic="studio.count", data={"number": number}))
+    offered = ask(sandbox_session, "ftrack.action.discover", discover_data([task]), 20)
+    assert offered["items"][0]["actionIdentifier"] == "recorder"
+    daemon.wait_for(lambda: len(recording.numbers()) >= 1000, 20, "all handled")
+    assert recording.numbers() == list(range(1000))
+    assert daemon.status()["journal"]["dropped"] == 0
 
 
 def test_an_action_that_raises_says_so_with_an_id_that_is_in_the_log(
