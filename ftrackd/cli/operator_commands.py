@@ -35,7 +35,8 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     heard = "never" if hub["last_packet_s"] is None else f"{hub['last_packet_s']:.0f} s ago"
     print(f"hub      {hub['state']}, last packet {heard}, {hub['reconnects']} reconnects")
     counts = ", ".join(f"{count} {state}" for state, count in sorted(report["plugins"].items())) or "none"
-    print(f"plugins  {counts}")
+    late = f"; still starting: {', '.join(report['starting'])}" if report["starting"] else ""
+    print(f"plugins  {counts}{late}")
     journal = report["journal"]
     oldest = "" if journal["oldest_open_s"] is None else f", oldest {_duration(journal['oldest_open_s'])}"
     print(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -97,10 +97,12 @@ def _plugin_paths(settings: Settings) -> Iterator[Finding]:
 
 
 def _daemon(settings: Settings) -> Iterator[Finding]:
+    client = ControlClient(control_socket(settings.daemon))
     try:
-        report = ControlClient(control_socket(settings.daemon)).get("/status", timeout_s=3)
+        report = client.get("/status", timeout_s=3)
     except ControlError as error:
         yield Finding("daemon", None, str(error))
+        yield from _found_plugins(settings)
         return
     yield Finding("daemon", report["state"] == "live", f"{report['state']}, pid {report['pid']}")
     for name, reason in report["degradations"].items():
@@ -108,6 +110,33 @@ def _daemon(settings: Settings) -> Iterator[Finding]:
     if report["server"]["url"] != settings.server.url:
         other = report["server"]["url"]
         yield Finding("daemon", False, f"it runs against {other}, not {settings.server.url}")
+    yield _journal(report["journal"])
+    for plugin in client.get("/plugins"):
+        reason = (plugin["reason"] or plugin["error"]).partition("\n")[0]
+        is_well = plugin["state"] in ("running", "starting") and not plugin["error"]
+        is_switched_off = plugin["state"] == "disabled" and not plugin["failures"]
+        text = f"{plugin['state']}: {reason}" if reason else plugin["state"]
+        yield Finding(f"plugin {plugin['name']}", None if is_switched_off else is_well, text)
+
+
+def _journal(journal: Mapping[str, Any]) -> Finding:
+    text = f"{journal['file']}, {journal['open']} deliveries open"
+    if not journal["dead"]:
+        return Finding("journal", True, text)
+    return Finding("journal", None, f"{text}, {journal['dead']} dead letters: see `ftrackd dead list`")
+
+
+def _found_plugins(settings: Settings) -> Iterator[Finding]:
+    """Say which plugins a daemon would load; none of their code is run for that."""
+    from ftrackd.hosting.entries import find_entries
+
+    entries = find_entries(settings.hosting, settings.plugins, settings.groups)
+    for entry in entries:
+        if entry.refusal:
+            yield Finding(f"plugin {entry.name}", False, entry.refusal)
+    loadable = [entry.name for entry in entries if entry.is_enabled and not entry.refusal]
+    names = ", ".join(loadable) or "none"
+    yield Finding("plugins", bool(loadable), f"{names}; `ftrackd check` tells whether they would load")
 
 
 _CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (

@@ -72,6 +72,7 @@ class Reports:
         parts = self._parts
         hub = parts.session.event_hub
         last = hub.last_packet_at
+        statuses = parts.host.statuses()
         return 200, {
             "version": ftrackd.__version__,
             "pid": os.getpid(),
@@ -89,7 +90,8 @@ class Reports:
                 "last_packet_s": None if last is None else max(0.0, time.time() - last),
                 "reconnects": hub.reconnect_count,
             },
-            "plugins": dict(Counter(status.state for status in parts.host.statuses())),
+            "plugins": dict(Counter(status.state for status in statuses)),
+            "starting": [status.name for status in statuses if status.state == "starting"],
             "journal": self._journal(),
             "loops": [asdict(loop) for loop in parts.delivery.loops()],
             "catch_up": parts.catch_up_report(),

@@ -93,15 +93,21 @@ def run_plugins(sandbox: SandboxProcess) -> Iterator[Callable[..., DaemonProcess
     :class:`ftrackd.testing.daemon.DaemonProcess`, which it returns; all are ended after the test. A plugin
     that cannot be loaded fails the test with the reason: nothing that is waited for would ever happen.
     """
-    from ftrackd.testing.daemon import DaemonProcess, DaemonProcessError
+    from ftrackd.testing.daemon import START_TIMEOUT_S, DaemonProcess, DaemonProcessError
 
     with ExitStack() as stack:
 
         def run(*paths: str | Path, **arguments: Any) -> DaemonProcess:
             plugins = [Path(path).resolve() for path in paths]
             daemon = stack.enter_context(DaemonProcess(sandbox, plugins=plugins, **arguments))
+            # A live daemon may still wait for one that takes long to import.
+            daemon.wait_for(
+                lambda: all(plugin["state"] != "starting" for plugin in daemon.control.get("/plugins")),
+                START_TIMEOUT_S,
+                "loaded",
+            )
             for plugin in daemon.control.get("/plugins"):
-                if plugin["state"] == "failed":
+                if plugin["state"] in ("failed", "refused", "restarting"):
                     raise DaemonProcessError(f"{plugin['name']} was not loaded: {plugin['reason']}")
             return daemon
 

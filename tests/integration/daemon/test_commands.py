@@ -168,6 +168,29 @@ def test_doctor_is_content(ftrackd: Ftrackd) -> None:
     findings = json.loads(ftrackd("doctor", "--json").stdout)
     named = {finding["name"]: finding["is_well"] for finding in findings}
     assert named["server"] and named["credentials"] and named["hub"] and named["daemon"]
+    assert named["journal"] in (True, None)
+    assert named["plugin recorder"] is True
+
+
+def test_doctor_names_the_plugins_that_a_daemon_would_load(sandbox: SandboxProcess, tmp_path: Path) -> None:
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "thing.py").write_text("def register(session): pass\n")
+    (folder / "open.py").write_text("def register(session): pass\n")
+    (folder / "open.py").chmod(0o666)
+    variables = {"FTRACKD_DAEMON__STATE_DIR": str(tmp_path), "FTRACK_EVENT_PLUGIN_PATH": str(folder)}
+    result = subprocess.run(
+        [sys.executable, "-m", "ftrackd", "doctor", "--json"],
+        env={**os.environ, **sandbox.environment, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    findings = {finding["name"]: finding for finding in json.loads(result.stdout)}
+    assert findings["plugins"]["is_well"] is True
+    assert findings["plugins"]["text"].startswith("thing;")
+    assert "0666" in findings["plugin open"]["text"]
 
 
 def test_without_a_daemon_the_commands_say_what_to_do(ftrackd: Ftrackd, tmp_path: Path) -> None:

@@ -47,6 +47,13 @@ def test_when_a_plugin_runs_then_its_effect_is_seen_through_the_session(
     sandbox_session.commit()
 
 
+def test_when_a_plugin_takes_long_to_import_then_it_is_waited_for(run_plugins, tmp_path):
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(1)\ndef register(session): pass\n")
+    daemon = run_plugins(tmp_path, settings={"HOSTING__LATE_START_S": "0.1"})
+    assert daemon.plugin("slow")["state"] == "running"
+    assert "live; still starting: slow" in daemon.log
+
+
 def test_when_a_plugin_cannot_be_loaded_then_the_test_says_why(run_plugins, tmp_path):
     (tmp_path / "broken.py").write_text("def register(session):\n    raise ValueError('no such studio')\n")
     with pytest.raises(DaemonProcessError, match=r"(?s)broken was not loaded.*no such studio"):
