@@ -69,7 +69,9 @@ def lock(path: Path) -> int:
 
 def connect(path: Path) -> sqlite3.Connection:
     """A connection with the settings that every one has; locks are the caller's."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, timeout=5.0, cached_statements=256
+    )
     try:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # the journal chooses when

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import struct
 import zlib
 from collections.abc import Sequence
 from typing import Final
@@ -54,6 +55,9 @@ CREATE INDEX delivery_coalesce ON delivery (plugin, coalesce_key)
 CREATE TABLE memory (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
+_NUMBERS: Final = struct.Struct("!qqqdqq")
+_STATES: Final = {int(state): bytes([state]) for state in State}
+
 
 def event_checksum(event_id: str, topic: str, payload: bytes, received_at: float, replayed: int) -> int:
     """CRC-32 over what must not change in an event's row."""
@@ -72,7 +76,7 @@ def delivery_checksum(
     keys: str,
     replayed: int,
 ) -> int:
-    """CRC-32 over what decides about a delivery."""
+    """CRC-32 over what decides about a delivery; -1, which no row has, for values of another type."""
     return delivery_checksums(
         delivery_id, event_seq, plugin, (state,), attempts, due_at, token, keys, replayed
     )[0]
@@ -90,9 +94,12 @@ def delivery_checksums(
     replayed: int,
 ) -> list[int]:
     """The checksums that a delivery has in several states."""
-    head = zlib.crc32(f"{delivery_id}\0{event_seq}\0{plugin}\0".encode("utf-8", "surrogatepass"))
-    tail = f"\0{attempts}\0{due_at!r}\0{token}\0{keys}\0{replayed}"
-    return [zlib.crc32(f"{state}{tail}".encode("utf-8", "surrogatepass"), head) for state in states]
+    try:
+        numbers = _NUMBERS.pack(delivery_id, event_seq, attempts, due_at, token, replayed)
+        head = zlib.crc32(numbers, zlib.crc32(f"{plugin}\0{keys}\0".encode("utf-8", "surrogatepass")))
+        return [zlib.crc32(_STATES[state], head) for state in states]
+    except (struct.error, KeyError, TypeError):
+        return [-1 for _ in states]
 
 
 def encode_keys(keys: tuple[str, ...]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
+import itertools
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ftrackd.api import _json
 from ftrackd.delivery._sqlite_file import content_size_bytes
@@ -32,12 +34,15 @@ from ftrackd.delivery.journal import (
 from ftrackd.delivery.ordering import Candidate, choose
 
 Row = tuple[Any, ...]
+_T = TypeVar("_T")
 
 # No wait is longer than this after a restart: a clock that was corrected backwards would otherwise make a
 # retry wait for the difference.
 LONGEST_DELAY_S: Final = 3600.0
-_RECENT_EVENTS: Final = 256
+_LONGEST_PORTION: Final = 256
+_RECENT_BYTES: Final = 8 * 1024 * 1024
 _RECENT_PAYLOAD_BYTES: Final = 32_768
+_ROW_BYTES: Final = 512  # about what an event takes in memory besides its payload
 
 _CHECKED = "delivery_checksum(id, event_seq, plugin, {state}, {attempts}, {due_at}, {token}, keys, replayed)"
 
@@ -57,13 +62,6 @@ def _change(
 # stands there; hence "state < 4" beside what implies it, and "unlikely" so that SQLite searches by the state
 # itself and not by that condition, which every unfinished delivery fulfils.
 _OWN = " WHERE id = :id AND token = :token AND state = 1"
-# One statement for all of them: each step of a statement lets another thread in, and waits for it. The plus
-# keeps SQLite from searching everything claimed instead of looking each one up.
-_CLOSE = """
-UPDATE delivery SET state = 5, checksum = done.seal, settled_at = :now
-FROM (SELECT value ->> 0 AS id, value ->> 1 AS token, value ->> 2 AS seal FROM json_each(:done)) AS done
-WHERE delivery.id = done.id AND delivery.token = done.token AND +delivery.state = 1
-"""
 _RETRY = _change("2", attempts="attempts + 1", due_at=":due_at", more=", error = :error, owner = NULL") + _OWN
 _PARK = (
     _change(
@@ -105,22 +103,18 @@ INSERT INTO delivery
     (id, event_seq, plugin, state, attempts, due_at, token, keys, replayed, checksum, coalesce_key)
 VALUES (?, ?, ?, ?, 0, ?, 0, ?, ?, ?, ?)
 """
-_INSERT_ALIKE = """
-INSERT INTO delivery (id, event_seq, plugin, state, attempts, due_at, token, keys, replayed, checksum)
-SELECT value ->> 0, ?, value ->> 1, 0, 0, 0.0, 0, ?, ?, value ->> 2 FROM json_each(?)
-"""
-_READY = """
-SELECT delivery.id, event_seq, attempts, due_at, keys, delivery.replayed,
-       event.id, topic, payload, received_at, event.replayed, event.checksum
-FROM delivery JOIN event ON event.seq = delivery.event_seq
-"""
-# The same without events, as one row: fetching a row is a step, and each lets another thread in. The keys
-# are hexadecimal because JSON of SQLite carries no NUL.
-_READY_AT_ONCE = """
-SELECT json_group_array(json_array(id, event_seq, attempts, hex(keys), replayed, due_at <> 0.0)) FROM (
-    SELECT id, event_seq, attempts, keys, replayed, due_at FROM delivery
-    WHERE plugin = ? AND state < 4 AND unlikely(state = 0) ORDER BY id LIMIT ?)
-"""
+_COLUMNS = "id, event_seq, attempts, due_at, keys, replayed"
+_READY = f"""
+SELECT {_COLUMNS} FROM delivery
+WHERE plugin = ? AND state < 4 AND unlikely(state = 0) ORDER BY id LIMIT ?
+"""  # noqa: S608
+_CHOSEN = f"SELECT {_COLUMNS} FROM delivery WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"  # noqa: S608
+# The same as one row: fetching a row is a step, and each lets another thread in. The keys are hexadecimal
+# because JSON of SQLite carries no NUL.
+_READY_AT_ONCE = f"""
+SELECT json_group_array(json_array(id, event_seq, attempts, due_at <> 0.0, hex(keys), replayed))
+FROM ({_READY})
+"""  # noqa: S608
 # Two ranges instead of one inequality: whatever is leased to the owner itself is not looked at.
 _ANYTHING_WAITS = """
 SELECT 1 WHERE EXISTS (SELECT 1 FROM delivery WHERE plugin = :plugin AND state < 4 AND state > 1)
@@ -129,23 +123,67 @@ SELECT 1 WHERE EXISTS (SELECT 1 FROM delivery WHERE plugin = :plugin AND state <
     OR EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_claimed
                WHERE state = 1 AND owner > :owner AND plugin = :plugin)
 """
-_EVENT = "SELECT id, topic, payload, received_at, replayed, checksum FROM event WHERE seq = ?"
-_CLAIM = """
-UPDATE delivery SET state = 1, token = chosen.token, checksum = chosen.checksum, owner = ?, lease_until = ?
-FROM (SELECT value ->> 0 AS id, value ->> 1 AS token, value ->> 2 AS checksum FROM json_each(?)) AS chosen
-WHERE delivery.id = chosen.id
+_EVENTS = """
+SELECT seq, id, topic, payload, received_at, replayed, checksum FROM event
+WHERE seq IN (SELECT value FROM json_each(?))
 """
 
 
-class RecentEvents:
-    """The events that were claimed last, because the next plugin claims the same ones.
+# One statement for many rows: each step of a statement lets another thread in, and waits for it. Rows come as
+# bound values, because SQLite reads as much out of a JSON text as out of three tables.
 
-    Only what is committed may be in here: the number of an event whose transaction was undone is given to
-    another one.
+
+@functools.cache
+def _insert_alike(count: int) -> str:
+    rows = ", ".join(["(?, ?, ?, 0, 0, 0.0, 0, ?, ?, ?)"] * count)
+    return (
+        "INSERT INTO delivery (id, event_seq, plugin, state, attempts, due_at, token, keys, replayed,"  # noqa: S608
+        f" checksum) VALUES {rows}"
+    )
+
+
+def _rows_of_three(count: int) -> str:
+    rows = ", ".join(["(?, ?, ?)"] * count)
+    return f"(SELECT column1 AS id, column2 AS token, column3 AS checksum FROM (VALUES {rows}))"  # noqa: S608
+
+
+@functools.cache
+def _claim(count: int) -> str:
+    return (
+        "UPDATE delivery SET state = 1, token = chosen.token, checksum = chosen.checksum, owner = ?,"  # noqa: S608
+        f" lease_until = ? FROM {_rows_of_three(count)} AS chosen WHERE delivery.id = chosen.id"
+    )
+
+
+@functools.cache
+def _close(count: int) -> str:
+    # The plus keeps SQLite from searching everything claimed instead of looking each one up.
+    return (
+        "UPDATE delivery SET state = 5, checksum = done.checksum, settled_at = ?"  # noqa: S608
+        f" FROM {_rows_of_three(count)} AS done"
+        " WHERE delivery.id = done.id AND delivery.token = done.token AND +delivery.state = 1"
+    )
+
+
+def _portions(rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Cut into lengths that are powers of two, so that only a few statements have to be prepared."""
+    begin = 0
+    while begin < len(rows):
+        end = begin + min(_LONGEST_PORTION, 1 << ((len(rows) - begin).bit_length() - 1))
+        yield rows[begin:end]
+        begin = end
+
+
+class RecentEvents:
+    """The events that were stored or claimed last, because plugins claim the same ones.
+
+    Only what is sound and committed may be in here: the number of an event whose transaction was undone is
+    given to another one.
     """
 
     def __init__(self) -> None:
         self._rows: dict[int, Row] = {}
+        self._bytes = 0
 
     def get(self, seq: int) -> Row | None:
         """The row of an event, without its number."""
@@ -153,13 +191,18 @@ class RecentEvents:
 
     def update(self, rows: Mapping[int, Row]) -> None:
         """Keep these, and let go of the oldest."""
-        self._rows.update({seq: row for seq, row in rows.items() if len(row[2]) <= _RECENT_PAYLOAD_BYTES})
-        for seq in list(self._rows)[:-_RECENT_EVENTS]:
-            del self._rows[seq]
+        for seq, row in rows.items():
+            if seq not in self._rows and len(row[2]) <= _RECENT_PAYLOAD_BYTES:
+                self._rows[seq] = row
+                self._bytes += len(row[2]) + _ROW_BYTES
+        while self._bytes > _RECENT_BYTES:
+            row = self._rows.pop(next(iter(self._rows)))
+            self._bytes -= len(row[2]) + _ROW_BYTES
 
     def clear(self) -> None:
         """Keep nothing."""
         self._rows.clear()
+        self._bytes = 0
 
 
 class SqliteTransaction:
@@ -182,8 +225,7 @@ class SqliteTransaction:
         self.tokens = tokens
         self._last_delivery: int | None = None
         self._recent = recent
-        self.events_read: dict[int, Row] = {}
-        self._sound_events: set[int] = set()  # their checksums were found right in this transaction
+        self.events: dict[int, Row] = {}  # stored in this transaction, or read and found sound
 
     def finish(self) -> None:
         """Write what is kept once for each transaction."""
@@ -215,6 +257,7 @@ class SqliteTransaction:
             return Appended(seq=row[0], stored=False)
         seq = cursor.lastrowid
         assert seq is not None
+        self.events[seq] = (event.id, event.topic, event.payload, received_at, replayed, checksum)
         coalesced: list[str] = []
         if _are_alike(deliveries):
             self._insert_alike(seq, deliveries, replayed)
@@ -256,12 +299,12 @@ class SqliteTransaction:
 
     def _insert_alike(self, seq: int, deliveries: Sequence[NewDelivery], replayed: int) -> None:
         keys = encode_keys(deliveries[0].keys)
-        rows: list[tuple[int, str, int]] = []
+        values: list[object] = []
         for delivery in deliveries:
             one = self._next_delivery()
             checksum = delivery_checksum(one, seq, delivery.plugin, 0, 0, 0.0, 0, keys, replayed)
-            rows.append((one, delivery.plugin, checksum))
-        self._connection.execute(_INSERT_ALIKE, (seq, keys, replayed, _json.dumps(rows).decode()))
+            values += (one, seq, delivery.plugin, keys, replayed, checksum)
+        self._connection.execute(_insert_alike(len(deliveries)), values)
 
     def _next_delivery(self) -> int:
         """An id that was never used; chosen here because the row's checksum covers it."""
@@ -277,21 +320,12 @@ class SqliteTransaction:
         """Lease the oldest deliveries of a plugin that may run, in their order."""
         if limit <= 0:
             return []
-        now = self._now
         if self._anything_waits(plugin, owner):
-            chosen = choose(self._candidates(plugin, owner, now), limit, ready)
-            found = [
-                self._connection.execute(_READY + "WHERE delivery.id = ?", (one,)).fetchone()
-                for one in chosen
-            ]
-            if None in found:
-                raise JournalCorruptError(
-                    f"The journal {self._path} is damaged: a delivery has no event.", self._path
-                )
-            rows = found
+            chosen = choose(self._candidates(plugin, owner, self._now), limit, ready)
+            rows = self._connection.execute(_CHOSEN, (_json.dumps(chosen).decode(),)).fetchall()
         else:
             rows = self._oldest(plugin, limit, ready)
-        return self._lease(rows, plugin, owner, now + lease_s)
+        return self._lease(rows, plugin, owner, self._now + lease_s) if rows else []
 
     def _anything_waits(self, plugin: str, owner: str) -> bool:
         """Whether something may stand in the way of what is ready: waits, is held, or is leased to others."""
@@ -302,10 +336,7 @@ class SqliteTransaction:
         """The oldest that are ready, when nothing stands in their way and keys do not matter."""
         rows = self._oldest_at_once(plugin, limit)
         if rows is None:
-            statement = (
-                _READY + "WHERE plugin = ? AND state < 4 AND unlikely(state = 0) ORDER BY delivery.id LIMIT ?"
-            )
-            rows = self._connection.execute(statement, (plugin, limit)).fetchall()
+            rows = self._connection.execute(_READY, (plugin, limit)).fetchall()
         if any(row[2] for row in rows):
             chosen = choose((Candidate(row[0], (), tried=row[2] > 0) for row in rows), limit, ready)
             return rows[: len(chosen)]
@@ -315,45 +346,58 @@ class SqliteTransaction:
         """The same as rows of _READY, read in few steps; None when something about them is unusual."""
         (text,) = self._connection.execute(_READY_AT_ONCE, (plugin, limit)).fetchone()
         rows: list[Row] = []
-        for delivery_id, seq, attempts, keys, replayed, was_delayed in sorted(_json.loads(text)):
-            event = self._event(seq)
-            if was_delayed or event is None:
+        for delivery_id, seq, attempts, was_delayed, keys, replayed in sorted(_json.loads(text)):
+            if was_delayed:
                 return None
             try:
-                rows.append((delivery_id, seq, attempts, 0.0, bytes.fromhex(keys).decode(), replayed, *event))
+                keys = bytes.fromhex(keys).decode() if keys else ""
             except UnicodeDecodeError:
                 return None
+            rows.append((delivery_id, seq, attempts, 0.0, keys, replayed))
         return rows
 
-    def _event(self, seq: int) -> Row | None:
-        row = self._recent.get(seq) or self.events_read.get(seq)
-        if row is None:
-            row = self._connection.execute(_EVENT, (seq,)).fetchone()
-            if row is not None:
-                self.events_read[seq] = row
-        return row
+    def _read_events(self, seqs: Iterable[int]) -> None:
+        """Have these events at hand.
+
+        Raises:
+            JournalCorruptError: when one is missing or not what was stored.
+        """
+        wanted = {seq for seq in seqs if seq not in self.events}
+        for seq in wanted:
+            known = self._recent.get(seq)
+            if known is not None:
+                self.events[seq] = known
+        missing = [seq for seq in wanted if seq not in self.events]
+        if not missing:
+            return
+        found = self._connection.execute(_EVENTS, (_json.dumps(missing).decode(),)).fetchall()
+        for seq, event_id, topic, payload, received_at, replayed, checksum in found:
+            if event_checksum(event_id, topic, payload, received_at, replayed) != checksum:
+                raise JournalCorruptError(
+                    f"The journal {self._path} is damaged: event {event_id} is not what was stored.",
+                    self._path,
+                )
+            self.events[seq] = (event_id, topic, payload, received_at, replayed, checksum)
+        if len(found) < len(missing):
+            raise JournalCorruptError(
+                f"The journal {self._path} is damaged: a delivery has no event.", self._path
+            )
 
     def _lease(self, rows: Sequence[Row], plugin: str, owner: str, lease_until: float) -> list[Claim]:
+        self._read_events(row[1] for row in rows)
         claims: list[Claim] = []
         changes: list[tuple[int, int, int]] = []
-        for row in rows:
-            (delivery_id, seq, attempts, due_at, keys, replayed, *event) = row
-            event_id, topic, payload, received_at, event_replayed, checksum = event
-            if seq not in self._sound_events:
-                if event_checksum(event_id, topic, payload, received_at, event_replayed) != checksum:
-                    raise JournalCorruptError(
-                        f"The journal {self._path} is damaged: event {event_id} is not what was stored.",
-                        self._path,
-                    )
-                self._sound_events.add(seq)
+        for delivery_id, seq, attempts, due_at, keys, replayed in rows:
+            event_id, topic, payload, received_at, _, _ = self.events[seq]
             self.tokens += 1
+            token = self.tokens
             leased, closed = delivery_checksums(
-                delivery_id, seq, plugin, (1, 5), attempts, due_at, self.tokens, keys, replayed
+                delivery_id, seq, plugin, (1, 5), attempts, due_at, token, keys, replayed
             )
             claims.append(
                 Claim(
                     delivery_id,
-                    self.tokens,
+                    token,
                     plugin,
                     event_id,
                     topic,
@@ -365,9 +409,11 @@ class SqliteTransaction:
                     closed,
                 )
             )
-            changes.append((delivery_id, self.tokens, leased))
-        if changes:
-            self._connection.execute(_CLAIM, (owner, lease_until, _json.dumps(changes).decode()))
+            changes.append((delivery_id, token, leased))
+        for portion in _portions(changes):
+            self._connection.execute(
+                _claim(len(portion)), (owner, lease_until, *itertools.chain.from_iterable(portion))
+            )
         return claims
 
     def _candidates(self, plugin: str, owner: str, now: float) -> Iterator[Candidate]:
@@ -442,8 +488,14 @@ class SqliteTransaction:
         return lost
 
     def _close(self, claims: Sequence[Claim]) -> int:
-        done = _json.dumps([(claim.delivery_id, claim.token, claim.seal) for claim in claims]).decode()
-        return self._connection.execute(_CLOSE, {"now": self._clock.wall(), "done": done}).rowcount
+        now = self._clock.wall()
+        done = [(claim.delivery_id, claim.token, claim.seal) for claim in claims]
+        return sum(
+            self._connection.execute(
+                _close(len(portion)), (now, *itertools.chain.from_iterable(portion))
+            ).rowcount
+            for portion in _portions(done)
+        )
 
     def retry(self, delivery_id: int, token: int, delay_s: float, error: str) -> bool:
         """Count an attempt and offer the delivery again after the delay; False when the lease was lost."""
@@ -542,9 +594,6 @@ class SqliteTransaction:
 def _are_alike(deliveries: Sequence[NewDelivery]) -> bool:
     """Whether one statement can insert them: several, to run at once, that differ in their plugins alone."""
     return len(deliveries) > 1 and all(
-        delivery.due_in_s <= 0
-        and delivery.coalesce_key is None
-        and delivery.keys == deliveries[0].keys
-        and delivery.plugin.isascii()
+        delivery.due_in_s <= 0 and delivery.coalesce_key is None and delivery.keys == deliveries[0].keys
         for delivery in deliveries
     )

@@ -128,7 +128,7 @@ class SqliteJournal:
                     self._writer.execute("ROLLBACK")
                 raise
             self._tokens = transaction.tokens
-            self._recent.update(transaction.events_read)
+            self._recent.update(transaction.events)
             failpoint("journal.after_commit")
             self._checkpoint()
 

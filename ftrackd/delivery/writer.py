@@ -82,7 +82,7 @@ class Writer:
         self._dispatcher = dispatcher
         self._settings = settings
         self._listener = listener
-        self._owner = uuid.uuid4().hex
+        self._owner = uuid.uuid4().hex[:12]  # stands in each row that is claimed
         lock = threading.Lock()  # guards everything down to _health
         self._condition = threading.Condition(lock)  # the writer waits for work
         self._room = threading.Condition(lock)  # whoever receives waits for room among the intakes
