@@ -110,9 +110,11 @@ class PopulateMethods(MergeMethods):
 
         They are loaded again when they are read next. Values set here stay. Other events change nothing.
         """
+        if event.get("topic") != "ftrack.update":
+            return 0
         data = event.get("data")
         changes = data.get("entities") if isinstance(data, Mapping) else None
-        if not isinstance(changes, list) or event.get("topic") != "ftrack.update":
+        if not isinstance(changes, list):
             return 0
         expired: set[int] = set()
         with self._thread_lock:

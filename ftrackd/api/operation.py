@@ -143,7 +143,8 @@ class Operations:
             self._index()
 
     def __len__(self) -> int:
-        return len(self._in_flight) + len(self._stack) + sum(map(len, list(self._gathered.values())))
+        count = len(self._in_flight) + len(self._stack)
+        return count + sum(map(len, list(self._gathered.values()))) if self._gathered else count
 
     def __iter__(self) -> Iterator[Operation]:
         with self._lock:
