@@ -7,7 +7,7 @@ like anyone else's::
     from ftrackd.daemon.hooks import hookimpl
 
     @hookimpl
-    def delivery_done(plugin, outcome): ...
+    def deliveries_done(plugin, outcomes): ...
 
 Hooks run in the daemon's threads: return soon, keep slow work in a thread of your own. What an extension
 raises is logged under its name and reaches nobody else.
@@ -24,6 +24,7 @@ import structlog
 
 if TYPE_CHECKING:
     from ftrackd.daemon.lifecycle import State
+    from ftrackd.hosting import HostedOutcome
     from ftrackd.settings import Settings
 
 PROJECT = "ftrackd"
@@ -65,8 +66,10 @@ class HookSpecifications:
         """
 
     @hookspec
-    def delivery_done(self, plugin: str, outcome: Mapping[str, Any]) -> None:
-        """An attempt at a delivery ended; ``outcome`` has status, seconds, error, topic and event id."""
+    def deliveries_done(self, plugin: str, outcomes: Sequence[HostedOutcome]) -> None:
+        """Attempts at deliveries ended, one or many; each outcome has status, seconds, error, topic and event
+        id.
+        """
 
     @hookspec
     def session_reset(self, plugins: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sentry_sdk
@@ -11,6 +11,7 @@ import sentry_sdk
 import ftrackd
 from ftrackd.daemon.hooks import hookimpl
 from ftrackd.daemon.redaction import Redactor
+from ftrackd.hosting import HostedOutcome
 from ftrackd.settings import SentrySettings
 
 
@@ -40,10 +41,11 @@ class SentryReports:
         self._report(f"plugin failed: {plugin}", plugin, status)
 
     @hookimpl
-    def delivery_done(self, plugin: str, outcome: Mapping[str, Any]) -> None:
-        """Report an attempt that did not return."""
-        if outcome["status"] != "returned":
-            self._report(f"delivery {outcome['status']}: {plugin}", plugin, outcome)
+    def deliveries_done(self, plugin: str, outcomes: Sequence[HostedOutcome]) -> None:
+        """Report attempts that did not return."""
+        for outcome in outcomes:
+            if outcome.status != "returned":
+                self._report(f"delivery {outcome.status}: {plugin}", plugin, outcome._asdict())
 
     @hookimpl
     def shutdown(self) -> None:

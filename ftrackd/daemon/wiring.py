@@ -15,11 +15,10 @@ from ftrackd.daemon.hooks import Hooks
 from ftrackd.daemon.lifecycle import Lifecycle
 from ftrackd.daemon.relay import HubRelay
 from ftrackd.daemon.tail import EventTail
-from ftrackd.delivery import Delivery, DeliveryListener, Ended, Handover, Health, Lane, Recipient
+from ftrackd.delivery import Delivery, DeliveryListener, Handover, Health, Lane, Recipient
 from ftrackd.delivery.ports import Status
 from ftrackd.hosting import (
     Acknowledge,
-    HostedDelivery,
     HostedOutcome,
     PluginStatus,
     PluginSubscription,
@@ -111,62 +110,37 @@ class Wiring(DeliveryListener):
 
     def deliveries_done(self, plugin: str, outcomes: Sequence[HostedOutcome]) -> None:
         """Settle deliveries with the engine, then tell everybody who listens."""
-        self.delivery.finished(
-            plugin,
-            *(
-                Ended(
-                    int(outcome.delivery_id),
-                    outcome.token,
-                    outcome.status,
-                    outcome.error or None,
-                    outcome.error_id or None,
-                    outcome.is_transient,
-                    outcome.is_stopped,
-                    outcome.seconds,
-                )
-                for outcome in outcomes
-            ),
-        )
-        for outcome in outcomes:
-            if outcome.status != "unbegun":
-                self._tell_end(plugin, outcome)
-
-    def _tell_end(self, plugin: str, outcome: HostedOutcome) -> None:
+        self.delivery.finished(plugin, *outcomes)
+        attempts = [outcome for outcome in outcomes if outcome.status != "unbegun"]
+        if not attempts:
+            return
         if self._tail.is_read:
-            self._tail.add(
-                outcome.status,
-                plugin=plugin,
-                topic=outcome.topic,
-                id=outcome.event_id,
-                seconds=round(outcome.seconds, 4),
-                error_id=outcome.error_id or None,
-            )
-        self._hooks.call(
-            "delivery_done",
+            for outcome in attempts:
+                self._tail.add(
+                    outcome.status,
+                    plugin=plugin,
+                    topic=outcome.topic,
+                    id=outcome.event_id,
+                    seconds=round(outcome.seconds, 4),
+                    error_id=outcome.error_id,
+                )
+        self._hooks.call("deliveries_done", plugin=plugin, outcomes=attempts)
+        for outcome in attempts:
+            if outcome.status != "returned":
+                self._tell_failure(plugin, outcome)
+
+    def _tell_failure(self, plugin: str, outcome: HostedOutcome) -> None:
+        error = outcome.error or ""
+        log.warning(
+            "callback failed",
             plugin=plugin,
-            outcome={
-                "status": outcome.status,
-                "seconds": outcome.seconds,
-                "error": outcome.error,
-                "error_id": outcome.error_id,
-                "transient": outcome.is_transient,
-                "topic": outcome.topic,
-                "event_id": outcome.event_id,
-            },
+            status=outcome.status,
+            event_id=outcome.event_id,
+            topic=outcome.topic,
+            error_id=outcome.error_id,
+            # What a callback raised is in the log with its traceback already, from the plugin's process.
+            error=error.rstrip().rpartition("\n")[2] if outcome.status == "raised" else error,
         )
-        if outcome.status != "returned":
-            log.warning(
-                "callback failed",
-                plugin=plugin,
-                status=outcome.status,
-                event_id=outcome.event_id,
-                topic=outcome.topic,
-                error_id=outcome.error_id,
-                # What a callback raised is in the log with its traceback already, from the plugin's process.
-                error=outcome.error.rstrip().rpartition("\n")[2]
-                if outcome.status == "raised"
-                else outcome.error,
-            )
 
     def state_changed(self, status: PluginStatus) -> None:
         """Tell hooks and log when a plugin's state, version or error is another one."""
@@ -202,23 +176,7 @@ class Wiring(DeliveryListener):
 
     def run(self, plugin: str, deliveries: Sequence[Handover]) -> None:
         """Pass deliveries to the plugin's process."""
-        self.host.deliver(
-            plugin,
-            *(
-                HostedDelivery(
-                    delivery.delivery_id,
-                    delivery.token,
-                    "interactive" if delivery.lane is Lane.INTERACTIVE else "event",
-                    delivery.raw,
-                    delivery.replayed,
-                    delivery.attempt,
-                    delivery.expires_at,
-                    delivery.topic,
-                    delivery.event_id,
-                )
-                for delivery in deliveries
-            ),
-        )
+        self.host.deliver(plugin, *deliveries)
 
     def recall(self, plugin: str) -> None:
         """Let the plugin's process begin nothing more of what it was passed."""

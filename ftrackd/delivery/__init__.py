@@ -18,7 +18,7 @@ from ftrackd.delivery.journal import (
 )
 from ftrackd.delivery.loop_guard import Loop
 from ftrackd.delivery.memory_journal import MemoryJournal
-from ftrackd.delivery.ports import DeliveryListener, Ended, Handover, Health, Outcome, Recipient, Runner
+from ftrackd.delivery.ports import DeliveryListener, Handover, Health, Outcome, Recipient, Runner
 from ftrackd.delivery.sqlite_journal import SqliteJournal
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "DeadLetter",
     "Delivery",
     "DeliveryListener",
-    "Ended",
     "Handover",
     "Health",
     "Journal",

@@ -16,7 +16,7 @@ from ftrackd.delivery.intake import Intake, IntakePlanner
 from ftrackd.delivery.journal import Claim
 from ftrackd.delivery.loop_guard import Loop, LoopGuard
 from ftrackd.delivery.notification import notify
-from ftrackd.delivery.ports import DeliveryListener, Handover, Outcome, Recipient, Runner
+from ftrackd.delivery.ports import DeliveryListener, Outcome, Recipient, Runner
 from ftrackd.delivery.settlement import Settlement, Verdict
 
 if TYPE_CHECKING:
@@ -75,45 +75,44 @@ class Dispatcher:
     def finished(self, plugin: str, outcomes: Sequence[Outcome]) -> bool:
         """Attempts came to their end, together; False when an outcome counts for nothing."""
         failpoint("outcome.received")
-        # What did not begin first: a failure gives it back to the journal with all else that waits.
-        unbegun = [outcome for outcome in outcomes if outcome.status == "unbegun"]
-        ended = [outcome for outcome in outcomes if outcome.status != "unbegun"] if unbegun else outcomes
+        returned = [outcome for outcome in outcomes if outcome.status == "returned"]
+        unbegun: list[Outcome] = []
+        failed: list[Outcome] = []
+        if len(returned) < len(outcomes):
+            unbegun = [outcome for outcome in outcomes if outcome.status == "unbegun"]
+            failed = [outcome for outcome in outcomes if outcome.status not in ("returned", "unbegun")]
         with self._lock:
             now = time.monotonic()
+            # What did not begin first: a failure gives it back to the journal with all else that waits.
             if unbegun:
                 self._lane.unbegun(plugin, unbegun)
-            found = [self._lane.finished(plugin, outcome, now) for outcome in ended]
-            all_verdicts = [verdicts for verdicts in found if verdicts is not None]
-            for verdicts in all_verdicts:
-                self._guard.handling(plugin, verdicts.settlement.claim.keys, now)
+            closing = self._lane.returned(plugin, returned)
+            verdicts = [self._lane.finished(plugin, outcome, now) for outcome in failed]
+            claims = [*closing.claims, *(found.settlement.claim for found in verdicts if found is not None)]
+            for claim in claims:
+                self._guard.handling(plugin, claim.keys, now)
             self._guard.handling(plugin, self._lane.first_keys(plugin), now)
-        if len(all_verdicts) < len(found):
-            self._report_late(plugin, ended, found)
-        for verdicts in all_verdicts:
-            self._tell(verdicts)
+        self._report_late(plugin, [*closing.late, *_without_verdict(failed, verdicts)])
+        for found in verdicts:
+            if found is not None:
+                self._tell(found)
         failpoint("outcome.after")
         self.hand_over([plugin])
-        if unbegun or any(verdicts.urgent for verdicts in all_verdicts):
+        if unbegun or closing.urgent or any(verdicts):
             self.wake()
-        elif all_verdicts:
+        elif claims:
             self.wake_soon()
-        return len(all_verdicts) == len(found)
+        return len(claims) == len(returned) + len(failed)
 
-    def _report_late(self, plugin: str, ended: Sequence[Outcome], found: Sequence[Verdicts | None]) -> None:
-        for outcome, verdicts in zip(ended, found, strict=True):
-            if verdicts is None:
-                _log.warning(
-                    "outcome came too late",
-                    plugin=plugin,
-                    delivery=outcome.delivery_id,
-                    status=outcome.status,
-                )
+    def _report_late(self, plugin: str, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            _log.warning(
+                "outcome came too late", plugin=plugin, delivery=outcome.delivery_id, status=outcome.status
+            )
 
     def _tell(self, verdicts: Verdicts) -> None:
         """Report an attempt that failed; success is reported when it is on disk."""
         settlement = verdicts.settlement
-        if settlement.verdict is Verdict.CLOSE:
-            return
         claim = settlement.claim
         if settlement.verdict is Verdict.RETRY:
             notify(
@@ -208,19 +207,19 @@ class Dispatcher:
             if started is None:
                 return
             now = time.monotonic()
-            for keys in started.keys:
-                self._guard.handling(plugin, keys, now)
+            for sequence in started.sequences:
+                self._guard.handling(plugin, sequence[0].keys, now)
         for position, sequence in enumerate(started.sequences):
             failpoint("handover.before")
             if not self._run(plugin, sequence):
-                rest = [handover for later in started.sequences[position:] for handover in later]
+                rest = [claim for later in started.sequences[position:] for claim in later]
                 with self._lock:
                     self._lane.unreached(plugin, rest, started.generation)
                 self.wake()
                 return
             failpoint("handover.after")
 
-    def _run(self, plugin: str, sequence: list[Handover]) -> bool:
+    def _run(self, plugin: str, sequence: list[Claim]) -> bool:
         try:
             self._runner.run(plugin, sequence)
         except Exception as error:  # noqa: BLE001 - contains the runner: whatever its fault, the delivery is kept
@@ -261,3 +260,7 @@ class Dispatcher:
         """How many settlements wait to be written."""
         with self._lock:
             return len(self._lane.settlements)
+
+
+def _without_verdict(outcomes: Sequence[Outcome], verdicts: Sequence[Verdicts | None]) -> list[Outcome]:
+    return [outcome for outcome, found in zip(outcomes, verdicts, strict=True) if found is None]

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ftrackd.delivery.backoff import full_jitter
 from ftrackd.delivery.brake import Brake
-from ftrackd.delivery.classification import Lane
 from ftrackd.delivery.journal import Claim
-from ftrackd.delivery.ports import Handover, Outcome
+from ftrackd.delivery.ports import Outcome
 from ftrackd.delivery.settlement import Settlement, Verdict
 from ftrackd.delivery.window import Window
 
@@ -62,23 +61,30 @@ class Outlook:
 
 
 class Verdicts(NamedTuple):
-    """What an outcome led to: the settlement, the pause that begins with it, and whether it is to be
-    written at once; a success can wait a moment for others.
-    """
+    """What an attempt that failed led to: the settlement, and the pause that begins with it."""
 
     settlement: Settlement
     pause_s: float | None = None
-    urgent: bool = True
+
+
+class Closing(NamedTuple):
+    """What attempts that returned led to: the claims to close, and the outcomes that came too late to count.
+
+    ``urgent``: there may be something to claim; otherwise their writing can wait a moment for others.
+    """
+
+    claims: Sequence[Claim] = ()
+    late: Sequence[Outcome] = ()
+    urgent: bool = False
 
 
 class Started(NamedTuple):
-    """What a plugin is handed: sequences, each to be run in turn, and the keys of the first of each, which
-    begin at once. ``generation`` tells whether the plugin is still the same afterwards.
+    """What a plugin is handed: sequences, each to be run in turn. ``generation`` tells whether the plugin is
+    still the same afterwards.
     """
 
     generation: int
-    sequences: list[list[Handover]]
-    keys: list[tuple[str, ...]]
+    sequences: list[list[Claim]]
 
 
 @dataclass(slots=True)
@@ -132,19 +138,19 @@ class EventLane:
         self.settlements.append(settlement)
         return Verdicts(settlement)
 
-    def unreached(self, name: str, handovers: Sequence[Handover], generation: int) -> None:
+    def unreached(self, name: str, claims: Sequence[Claim], generation: int) -> None:
         """Deliveries could not be handed over: they did not run, and the plugin is not there.
 
         ``generation`` is of the moment when they started: with another one by now the plugin may have become
         ready meanwhile, and would not say so again.
         """
         plugin = self._plugin(name)
-        plugin.window.put_back(self._taken(plugin, handovers))
+        plugin.window.put_back(self._taken(plugin, claims))
         if plugin.generation == generation:
             plugin.ready = False
         self._give_back(plugin)
 
-    def _taken(self, plugin: _Plugin, deliveries: Sequence[Handover | Outcome]) -> list[Claim]:
+    def _taken(self, plugin: _Plugin, deliveries: Sequence[Claim | Outcome]) -> list[Claim]:
         claims = [plugin.window.finish(delivery.delivery_id, delivery.token) for delivery in deliveries]
         return [claim for claim in claims if claim is not None]
 
@@ -234,11 +240,7 @@ class EventLane:
         sequences = plugin.window.start()
         if not sequences:
             return None
-        return Started(
-            plugin.generation,
-            [[_handover(claim) for claim in sequence] for sequence in sequences],
-            [sequence[0].keys for sequence in sequences],
-        )
+        return Started(plugin.generation, sequences)
 
     def first_keys(self, name: str) -> tuple[str, ...]:
         """The keys of what a plugin that runs one at a time runs now."""
@@ -259,21 +261,34 @@ class EventLane:
         if self.draining:
             self._give_back(plugin)
 
+    def returned(self, name: str, outcomes: Sequence[Outcome]) -> Closing:
+        """Attempts succeeded."""
+        plugin = self._plugins.get(name)
+        if plugin is None or not outcomes:
+            return Closing(late=outcomes)
+        claims: list[Claim] = []
+        late: list[Outcome] = []
+        for outcome in outcomes:
+            claim = plugin.window.finish(outcome.delivery_id, outcome.token)
+            if claim is None:
+                late.append(outcome)
+            else:
+                claims.append(claim)
+                self.settlements.append(Settlement(claim, Verdict.CLOSE, outcome.seconds))
+        if claims:
+            if plugin.window.free and (plugin.starved or plugin.brake.until):
+                plugin.more = True
+            plugin.brake.succeeded()
+        return Closing(claims, late, plugin.more)
+
     def finished(self, name: str, outcome: Outcome, now: float) -> Verdicts | None:
-        """An attempt came to its end; None when it is not the running one, and its outcome counts for
+        """An attempt did not succeed; None when it is not the running one, and its outcome counts for
         nothing.
         """
         plugin = self._plugins.get(name)
         claim = None if plugin is None else plugin.window.finish(outcome.delivery_id, outcome.token)
         if plugin is None or claim is None:
             return None
-        if outcome.status == "returned":
-            if plugin.window.free and (plugin.starved or plugin.brake.until):
-                plugin.more = True
-            plugin.brake.succeeded()
-            verdicts = Verdicts(Settlement(claim, Verdict.CLOSE, seconds=outcome.seconds), urgent=plugin.more)
-            self.settlements.append(verdicts.settlement)
-            return verdicts
         error = outcome.error or f"The callback {outcome.status.replace('_', ' ')}."
         if outcome.status == "raised" and not outcome.transient:
             plugin.brake.succeeded()
@@ -327,16 +342,3 @@ class EventLane:
             self.settlements += [Settlement(claim, Verdict.RELEASE) for claim in (*begun, *unbegun)]
             count += len(begun)
         return count
-
-
-def _handover(claim: Claim) -> Handover:
-    return Handover(
-        delivery_id=claim.delivery_id,
-        token=claim.token,
-        lane=Lane.DURABLE,
-        event_id=claim.event_id,
-        topic=claim.topic,
-        raw=claim.payload,
-        attempt=claim.attempt,
-        replayed=claim.replayed,
-    )

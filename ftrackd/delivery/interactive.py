@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import NamedTuple
 
 from ftrackd.delivery.classification import Lane
 from ftrackd.delivery.ports import Handover, Recipient
@@ -25,6 +26,20 @@ class _Open:
     expires_at: float
     tiers: deque[list[str]]
     outstanding: dict[int, str] = field(default_factory=dict)
+
+
+class InteractiveHandover(NamedTuple):
+    """An event of this lane for one plugin."""
+
+    delivery_id: int
+    token: int
+    event_id: str
+    topic: str
+    payload: bytes
+    expires_at: float | None
+    lane: Lane = Lane.INTERACTIVE
+    attempt: int = 1
+    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +121,12 @@ class InteractiveLane:
             return
         for plugin in event.tiers.popleft():
             self._last_id -= 1
-            handover = Handover(
+            handover = InteractiveHandover(
                 delivery_id=self._last_id,
                 token=-self._last_id,
-                lane=Lane.INTERACTIVE,
                 event_id=event.event_id,
                 topic=event.topic,
-                raw=event.raw,
+                payload=event.raw,
                 expires_at=event.expires_at,
             )
             event.outstanding[handover.delivery_id] = plugin

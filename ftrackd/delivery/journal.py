@@ -23,6 +23,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from ftrackd.delivery.classification import Lane
+
 
 class State(enum.IntEnum):
     """The state of a delivery; below PARKED it is unfinished."""
@@ -75,7 +77,7 @@ class Appended:
 
 
 class Claim(NamedTuple):  # made for each delivery, where a frozen dataclass takes four times as long
-    """A delivery leased to an owner.
+    """A delivery leased to an owner, as it is handed over (see :class:`ftrackd.delivery.ports.Handover`).
 
     ``attempt`` counts from 1. ``received_at``: seconds since 1970. ``seal`` is for the journal, when it
     closes the delivery.
@@ -92,6 +94,16 @@ class Claim(NamedTuple):  # made for each delivery, where a frozen dataclass tak
     replayed: bool
     received_at: float
     seal: int = 0
+
+    @property
+    def lane(self) -> Lane:
+        """The event lane: nothing else is claimed."""
+        return Lane.DURABLE
+
+    @property
+    def expires_at(self) -> float | None:
+        """Never."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 from ftrackd.delivery.classification import Lane
 
@@ -19,24 +19,33 @@ class Recipient:
     priority: int = 100
 
 
-class Handover(NamedTuple):
+class Handover(Protocol):
     """One event for one plugin, to be run now.
 
-    ``token`` comes back with the outcome and proves that it is the outcome of this attempt. ``raw``: the
+    ``token`` comes back with the outcome and proves that it is the outcome of this attempt. ``payload``: the
     event as JSON bytes. ``expires_at``: seconds since 1970 after which running it is pointless; None for
     the event lane. Ids are never used twice in one journal; those of the interactive lane are negative and
     mean nothing to the next process.
     """
 
-    delivery_id: int
-    token: int
-    lane: Lane
-    event_id: str
-    topic: str
-    raw: bytes
-    attempt: int = 1
-    replayed: bool = False
-    expires_at: float | None = None
+    @property
+    def delivery_id(self) -> int: ...
+    @property
+    def token(self) -> int: ...
+    @property
+    def lane(self) -> Lane: ...
+    @property
+    def event_id(self) -> str: ...
+    @property
+    def topic(self) -> str: ...
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def replayed(self) -> bool: ...
+    @property
+    def expires_at(self) -> float | None: ...
 
 
 class Runner(Protocol):
@@ -83,19 +92,6 @@ class Outcome(Protocol):
     def stopped(self) -> bool: ...
     @property
     def seconds(self) -> float: ...
-
-
-class Ended(NamedTuple):
-    """An :class:`Outcome`."""
-
-    delivery_id: int
-    token: int
-    status: Status = "returned"
-    error: str | None = None
-    error_id: str | None = None
-    transient: bool = False
-    stopped: bool = False
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -290,6 +290,7 @@ class Host:
             {plugin.source.name: plugin.concurrency for plugin in specifications},
             self._heard,
             self._done,
+            self._returned,
             self._closed,
             OutputLines([plugin.source.name for plugin in specifications], self._settings.log_lines_per_s),
         )
@@ -355,6 +356,9 @@ class Host:
                 self._started(process, frame)
             case "finished":
                 process.finish_by = time.monotonic() + _FINISH_GRACE_S
+
+    def _returned(self, process: HostedProcess, reports: Sequence[tuple[int, float]]) -> None:
+        self._relay.returned(process.group, process, reports)
 
     def _done(self, process: HostedProcess, frames: Sequence[Frame]) -> None:
         self._relay.done(process.group, process, frames)

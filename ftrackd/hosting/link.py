@@ -1,6 +1,7 @@
 """The link between the main process and a plugin process: frames over a local socket pair.
 
-A frame is two lengths, a JSON header and raw bytes (an event exactly as the hub sent it). Nothing is pickled.
+A frame is two lengths, a JSON header and raw bytes (an event exactly as the hub sent it). The most frequent
+one, that a delivery returned, has no header and two numbers instead. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from ftrackd.api import _json
 from ftrackd.hosting.errors import LinkError
 
 _LENGTHS: Final = struct.Struct("!II")
+_RETURNED: Final = struct.Struct("!IIqd")
+_RETURNED_REPORT: Final = struct.Struct("!qd")
+_NO_HEADER: Final[Mapping[str, Any]] = {}
 HEADER_LIMIT_BYTES: Final = 64 * 1024 * 1024
 PAYLOAD_LIMIT_BYTES: Final = 64 * 1024 * 1024
 
@@ -85,7 +89,18 @@ class FrameDecoder:
         return frames
 
 
+def returned_report(frame: Frame) -> tuple[int, float]:
+    """Return the delivery id and the seconds of a ``returned`` frame."""
+    try:
+        delivery_id, seconds = _RETURNED_REPORT.unpack(frame.payload)
+    except struct.error as error:
+        raise LinkError(f"a frame has an unreadable report: {error}") from error
+    return delivery_id, seconds
+
+
 def _frame(buffer: bytes | bytearray, begin: int, middle: int, end: int) -> Frame:
+    if begin == middle:
+        return Frame("returned", _NO_HEADER, bytes(buffer[middle:end]))
     try:
         header = _json.loads(buffer[begin:middle])
         kind = header.pop("kind")
@@ -107,6 +122,12 @@ class Link:
     def send(self, kind: str, header: Mapping[str, Any] | None = None, payload: bytes = b"") -> None:
         """Send a frame; raises :class:`OSError` when the main process is gone."""
         data = encode_frame(kind, header, payload)
+        with self._send_lock:
+            self._connection.sendall(data)
+
+    def send_returned(self, delivery_id: int, seconds: float) -> None:
+        """Send that a delivery returned and nothing else is to be said; raises as :meth:`send`."""
+        data = _RETURNED.pack(0, _RETURNED_REPORT.size, delivery_id, seconds)
         with self._send_lock:
             self._connection.sendall(data)
 

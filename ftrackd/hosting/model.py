@@ -8,10 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from pydantic import SecretStr
 
-Lane = Literal["event", "interactive"]
 OutcomeStatus = Literal["returned", "raised", "timed_out", "died", "unbegun"]
-DeliveryId = int | str
-"""Whatever the daemon calls a delivery; it comes back with the outcome."""
 PluginState = Literal[
     "starting", "running", "failed", "restarting", "disabled", "refused", "stopping", "stopped"
 ]
@@ -56,36 +53,49 @@ class PluginSubscription:
         return str(self.metadata["id"])
 
 
-class HostedDelivery(NamedTuple):  # these two are made for each delivery, where a frozen dataclass is slow
-    """One event for one plugin. ``raw`` is the event's JSON exactly as it was received, ``topic`` and
-    ``event_id`` what it says, empty when nobody looked.
+class HostedDelivery(Protocol):
+    """One event for one plugin; the daemon may pass any object with these attributes.
+
+    ``lane`` is ``event`` or ``interactive``. ``payload`` is the event's JSON exactly as it was received,
+    ``topic`` and ``event_id`` what it says, empty when nobody looked. ``delivery_id`` and ``token`` come
+    back with the outcome.
     """
 
-    delivery_id: DeliveryId
-    token: int
-    lane: Lane
-    raw: bytes
-    is_replayed: bool = False
-    attempt: int = 1
-    expires_at: float | None = None
-    topic: str = ""
-    event_id: str = ""
+    @property
+    def delivery_id(self) -> int: ...
+    @property
+    def token(self) -> int: ...
+    @property
+    def lane(self) -> str: ...
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def replayed(self) -> bool: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def expires_at(self) -> float | None: ...
+    @property
+    def topic(self) -> str: ...
+    @property
+    def event_id(self) -> str: ...
 
 
-class HostedOutcome(NamedTuple):
+class HostedOutcome(NamedTuple):  # made for each delivery, where a frozen dataclass takes four times as long
     """How a delivery ended; ``seconds`` is how long it ran. ``unbegun``: not at all, its turn did not come.
 
-    ``is_transient`` says that the cause lies outside: a connection, a busy server, a plugin between two
+    ``transient`` says that the cause lies outside: a connection, a busy server, a plugin between two
     processes. A process that died during the delivery is not called that, since the event may be the reason.
+    ``stopped``: a callback called ``event.stop()``.
     """
 
-    delivery_id: DeliveryId
+    delivery_id: int
     token: int
     status: OutcomeStatus
-    error: str = ""
-    is_transient: bool = False
-    error_id: str = ""
-    is_stopped: bool = False
+    error: str | None = None
+    transient: bool = False
+    error_id: str | None = None
+    stopped: bool = False
     seconds: float = 0.0
     topic: str = ""
     event_id: str = ""
@@ -95,8 +105,8 @@ class HostedOutcome(NamedTuple):
 class RunningCallback:
     """A delivery that a plugin works on. ``seconds`` since it began."""
 
-    delivery_id: DeliveryId
-    lane: Lane
+    delivery_id: int
+    lane: str
     topic: str
     seconds: float
     is_slow: bool = False

@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -20,9 +20,9 @@ from ftrackd.api import _json
 from ftrackd.hosting.capture import OutputLines
 from ftrackd.hosting.errors import LinkError
 from ftrackd.hosting.group import PluginGroup
-from ftrackd.hosting.link import Frame, FrameDecoder, encode_frame
+from ftrackd.hosting.link import Frame, FrameDecoder, encode_frame, returned_report
 from ftrackd.hosting.loop import HostLoop
-from ftrackd.hosting.model import DeliveryId, HostedDelivery, PluginSubscription, RunningCallback
+from ftrackd.hosting.model import HostedDelivery, PluginSubscription, RunningCallback
 from ftrackd.hosting.stacks import plugin_stacks
 
 ProcessState = Literal["spawning", "starting", "running", "finishing", "ended"]
@@ -43,7 +43,7 @@ class Flight:
 
     plugin: str
     delivery: HostedDelivery
-    lane: dict[DeliveryId, Flight]
+    lane: dict[int, Flight]
     began_at: float | None = None
     is_reported: bool = False
     is_condemned: bool = False
@@ -129,6 +129,7 @@ class HostedProcess:
         concurrency: Mapping[str, int],
         on_frame: Callable[[HostedProcess, Frame], None],
         on_done: Callable[[HostedProcess, Sequence[Frame]], None],
+        on_returned: Callable[[HostedProcess, Sequence[tuple[int, float]]], None],
         on_end: Callable[[HostedProcess], None],
         output: OutputLines,
     ) -> None:
@@ -136,6 +137,7 @@ class HostedProcess:
         self._concurrency = concurrency
         self._on_frame = on_frame
         self._on_done = on_done
+        self._on_returned = on_returned
         self._on_end = on_end
         self._decoder = FrameDecoder()
         self._unsent: collections.deque[memoryview] = collections.deque()
@@ -156,13 +158,13 @@ class HostedProcess:
         self.loading: tuple[str, float] | None = None
         """The plugin whose code it loads or loaded last, and since when."""
         self.running_since: float | None = None
-        self.flights: dict[DeliveryId, Flight] = {}
-        self._lanes: dict[tuple[str, str], dict[DeliveryId, Flight]] = {}
+        self.flights: dict[int, Flight] = {}
+        self._lanes: dict[tuple[str, str], dict[int, Flight]] = {}
         self.subscriptions: dict[str, dict[str, PluginSubscription]] = {plugin: {} for plugin in plugins}
         self.published: list[Frame] = []
         self.report = StartReport()
         self.end_reason = ""
-        self.timed_out: set[DeliveryId] = set()
+        self.timed_out: set[int] = set()
         self.kill_at: float | None = None
         self.kill_without_stack_at: float | None = None
         self.is_doomed = False
@@ -224,16 +226,16 @@ class HostedProcess:
                 delivery.delivery_id,
                 delivery.token,
                 delivery.attempt,
-                delivery.is_replayed,
+                delivery.replayed,
                 delivery.expires_at,
-                len(delivery.raw),
+                len(delivery.payload),
             )
             for delivery in deliveries
         ]
         data = encode_frame(
             "deliver",
             {"plugin": plugin, "lane": lane_name, "items": items},
-            b"".join([delivery.raw for delivery in deliveries]),
+            b"".join([delivery.payload for delivery in deliveries]),
         )
         with self._lock:
             if self.state != "running" or plugin not in self._ready:
@@ -258,7 +260,7 @@ class HostedProcess:
         with self._lock:
             self.state = "finishing"
 
-    def landed(self, delivery_ids: Sequence[DeliveryId]) -> list[Flight | None]:
+    def landed(self, delivery_ids: Sequence[int]) -> list[Flight | None]:
         """Return the flights that ended, and let the next ones of their lanes begin."""
         with self._lock:
             flights = [self.flights.pop(delivery_id, None) for delivery_id in delivery_ids]
@@ -363,7 +365,7 @@ class HostedProcess:
                 os.close(descriptor)
         self._output = self._diagnostics = self._child_output = self._child_diagnostics = -1
 
-    def _set_beginnings(self, plugin: str, name: str, lane: dict[DeliveryId, Flight]) -> None:
+    def _set_beginnings(self, plugin: str, name: str, lane: dict[int, Flight]) -> None:
         """Note which flights of a lane run: the first ones, as many as it has threads."""
         places = self._concurrency.get(plugin, 1) if name == "event" else 1
         for flight in itertools.islice(lane.values(), places):
@@ -416,16 +418,21 @@ class HostedProcess:
             return self._end_link()
         try:
             frames = self._decoder.feed(data)
+            for kind, some in itertools.groupby(frames, _KIND):
+                self._heard(kind, some)
         except LinkError as error:
             self.end_reason = f"it sent something unreadable: {error}"
             return self._end_link()
-        for kind, some in itertools.groupby(frames, _KIND):
-            if kind == "done":
-                self._on_done(self, list(some))
-                continue
-            for frame in some:
-                self._on_frame(self, frame)
         return True
+
+    def _heard(self, kind: str, frames: Iterator[Frame]) -> None:
+        if kind == "returned":
+            self._on_returned(self, [returned_report(frame) for frame in frames])
+        elif kind == "done":
+            self._on_done(self, list(frames))
+        else:
+            for frame in frames:
+                self._on_frame(self, frame)
 
     def _end_link(self) -> bool:
         self._loop.forget(self.link)
@@ -486,6 +493,6 @@ def topic_of(flight: Flight) -> str:
     if flight.delivery.topic:
         return flight.delivery.topic
     try:
-        return str(_json.loads(flight.delivery.raw).get("topic", ""))
+        return str(_json.loads(flight.delivery.payload).get("topic", ""))
     except (ValueError, AttributeError):
         return "unreadable"

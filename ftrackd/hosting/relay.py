@@ -85,8 +85,35 @@ class Relay:
 
         self._listener.plugin_published(plugin, frame.payload, acknowledge)
 
+    def returned(
+        self, group: PluginGroup, process: HostedProcess, reports: Sequence[tuple[int, float]]
+    ) -> None:
+        """Pass on that deliveries returned, given as ids and seconds, and nothing else is to be said."""
+        outcomes: dict[str, list[HostedOutcome]] = {}
+        flights = process.landed([delivery_id for delivery_id, _ in reports])
+        for flight, (delivery_id, seconds) in zip(flights, reports, strict=True):
+            if flight is None:
+                continue
+            delivery = flight.delivery
+            outcome = HostedOutcome(
+                delivery_id,
+                delivery.token,
+                "returned",
+                seconds=seconds,
+                topic=delivery.topic,
+                event_id=delivery.event_id,
+            )
+            of_plugin = outcomes.get(flight.plugin)
+            if of_plugin is None:
+                of_plugin = outcomes[flight.plugin] = []
+            of_plugin.append(outcome)
+        group.restart.succeeded()
+        for plugin, of_plugin in outcomes.items():
+            group.count(plugin, "returned", len(of_plugin))
+            self._listener.deliveries_done(plugin, of_plugin)
+
     def done(self, group: PluginGroup, process: HostedProcess, frames: Sequence[Frame]) -> None:
-        """Pass on the outcomes that a process reports."""
+        """Pass on the outcomes that a process reports in words."""
         reports = [(frame.header["id"], frame.header) for frame in frames]
         for frame in frames:
             reports += [(unbegun, _UNBEGUN) for unbegun in frame.header.get("unbegun", ())]
@@ -104,9 +131,9 @@ class Relay:
             outcome = _outcome_of(
                 flight,
                 status,
-                header.get("error", ""),
+                header.get("error"),
                 header.get("transient", False),
-                header.get("error_id", ""),
+                header.get("error_id"),
                 header.get("stopped", False),
                 header.get("seconds", 0.0),
             )
@@ -126,12 +153,12 @@ class Relay:
             else:
                 outcome = self._lost_one(group, process, flight, now, reason)
                 if topic_of(flight) == _LAUNCH_TOPIC:
-                    launches.append((flight, outcome.error_id))
+                    launches.append((flight, outcome.error_id or ""))
             outcomes.setdefault(flight.plugin, []).append(outcome)
         for plugin, of_plugin in outcomes.items():
             self._listener.deliveries_done(plugin, of_plugin)
         for flight, error_id in launches:
-            self.answer_launch(flight.plugin, flight.delivery.raw, error_id)
+            self.answer_launch(flight.plugin, flight.delivery.payload, error_id)
 
     def _lost_one(
         self, group: PluginGroup, process: HostedProcess, flight: Flight, now: float, reason: str
@@ -182,10 +209,10 @@ class Relay:
 def _outcome_of(
     flight: Flight,
     status: OutcomeStatus,
-    error: str = "",
-    is_transient: bool = False,
-    error_id: str = "",
-    is_stopped: bool = False,
+    error: str | None = None,
+    transient: bool = False,
+    error_id: str | None = None,
+    stopped: bool = False,
     seconds: float = 0.0,
 ) -> HostedOutcome:
     delivery = flight.delivery
@@ -194,9 +221,9 @@ def _outcome_of(
         delivery.token,
         status,
         error,
-        is_transient,
+        transient,
         error_id,
-        is_stopped,
+        stopped,
         seconds,
         delivery.topic,
         delivery.event_id,

@@ -10,7 +10,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from ftrackd.api._plugin_discovery import PluginSource
 from ftrackd.api._plugin_loading import forget_modules
@@ -33,10 +33,8 @@ from ftrackd.hosting.child.session import HostedSession
 from ftrackd.hosting.child.specification import PluginSpecification, ProcessSpecification
 from ftrackd.hosting.link import Frame, Link
 
-if TYPE_CHECKING:
-    from ftrackd.hosting.model import DeliveryId
-
 _LAUNCH_TOPIC: Final = "ftrack.action.launch"
+_PLAIN: Final = {"status", "seconds"}  # an outcome of which no more is to be said
 _logger = logging.getLogger("ftrackd.hosting.plugin")
 
 
@@ -88,11 +86,11 @@ class _Sequence:
         self._offset = 0
         self.left = len(self._items)
 
-    def left_ids(self) -> list[DeliveryId]:
+    def left_ids(self) -> list[int]:
         """Return the ids of the deliveries that have not begun."""
         return [item[0] for item in self._items[len(self._items) - self.left :]]
 
-    def take(self) -> tuple[DeliveryId, DeliveryFacts, float | None, bytes]:
+    def take(self) -> tuple[int, DeliveryFacts, float | None, bytes]:
         """Return the next delivery: its id, its facts, when it expires and its event."""
         delivery_id, token, attempt, is_replayed, expires_at, size = self._items[-self.left]
         begin, self._offset = self._offset, self._offset + size
@@ -249,20 +247,23 @@ class PluginRuntime:
             while sequence.left:
                 with self._turnstile.passing(patient=sequence.is_patient):
                     if sequence.is_patient and sequence.recalls != self._recalls:
-                        self._report(None, unbegun=sequence.left_ids())
+                        self._report(None, {"unbegun": sequence.left_ids()})
                         return
                     delivery_id, facts, expires_at, raw = sequence.take()
                     outcome = self._outcome(facts, expires_at, raw, is_answer_awaited=not sequence.is_patient)
                 if outcome["status"] != "returned" and sequence.left:
                     outcome["unbegun"] = sequence.left_ids()
                     sequence.left = 0
-                self._report(delivery_id, **outcome)
+                self._report(delivery_id, outcome)
         except OSError:
             # The main process is gone; whoever comes next finds them unfinished and runs them again.
             return
 
-    def _report(self, delivery_id: DeliveryId | None, **outcome: Any) -> None:
-        self._link.send("done", {"plugin": self.name, "id": delivery_id, **outcome})
+    def _report(self, delivery_id: int | None, outcome: Mapping[str, Any]) -> None:
+        if delivery_id is not None and outcome.keys() == _PLAIN and outcome["status"] == "returned":
+            self._link.send_returned(delivery_id, outcome["seconds"])
+        else:
+            self._link.send("done", {"plugin": self.name, "id": delivery_id, **outcome})
 
     def _outcome(
         self, facts: DeliveryFacts, expires_at: float | None, raw: bytes, *, is_answer_awaited: bool
@@ -331,6 +332,8 @@ class PluginRuntime:
         with session.unit_of_work(f"{event['topic']} {event['id']}") as unit:
             try:
                 outcome = session.hosted_hub.dispatch(event)
+                if not outcome.failures:
+                    return []
                 done = {id(result.subscriber) for result in outcome.results}
                 return [
                     failure.exception

@@ -21,9 +21,10 @@ from pathlib import Path
 
 import structlog
 
-from ftrackd.delivery import Delivery, DeliveryListener, Ended, Recipient, SqliteJournal, failpoints
+from ftrackd.delivery import Delivery, DeliveryListener, Recipient, SqliteJournal, failpoints
 from ftrackd.settings import DeliverySettings
 from tests.contract.ledger import Ledger
+from tests.contract.outcome import Ended
 
 PLUGINS = {"serial": 1, "parallel": 4, "failing": 1}
 SETTINGS = DeliverySettings(

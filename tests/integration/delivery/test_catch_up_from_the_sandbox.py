@@ -58,7 +58,7 @@ class Daemon:
         """The new names that the handled events tell of, in the order in which they were handled."""
         names = []
         for _, delivery in self.running.runner.given:
-            for entity in json.loads(delivery.raw)["data"]["entities"]:
+            for entity in json.loads(delivery.payload)["data"]["entities"]:
                 name = (entity.get("changes") or {}).get("name")
                 if name and entity["entityType"] == "task":
                     names.append(name["new"])

@@ -8,13 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
 from ftrackd.hosting import (
     Bootstrap,
-    HostedDelivery,
     HostedOutcome,
     PluginStatus,
     PluginSubscription,
@@ -47,6 +46,20 @@ BOOTSTRAP = Bootstrap(
         _schema("User", "username"),
     ],
 )
+
+
+class Delivered(NamedTuple):
+    """An event for a plugin, as the daemon would pass it."""
+
+    delivery_id: int
+    token: int
+    lane: str
+    payload: bytes
+    replayed: bool = False
+    attempt: int = 1
+    expires_at: float | None = None
+    topic: str = ""
+    event_id: str = ""
 
 
 class RecordingListener:
@@ -113,7 +126,7 @@ class RecordingListener:
         """The topics and conditions that *plugin* is subscribed to."""
         return {subscription.expression for subscription in self.subscriptions.get(plugin, {}).values()}
 
-    def outcome(self, delivery_id: str) -> HostedOutcome | None:
+    def outcome(self, delivery_id: int) -> HostedOutcome | None:
         """The outcome of a delivery, if it ended."""
         return next((outcome for _, outcome in self.outcomes if outcome.delivery_id == delivery_id), None)
 
@@ -158,19 +171,19 @@ class RunningHost:
                 raise AssertionError(f"waited {timeout_s} s; {status}; {self.listener.describe()}")
             time.sleep(0.02)
 
-    def send(self, plugin: str, topic: str = "test.event", lane: str = "event", **data: Any) -> str:
+    def send(self, plugin: str, topic: str = "test.event", lane: str = "event", **data: Any) -> int:
         """Deliver an event and return the delivery's id."""
         delivery = self._delivery(topic, lane, data)
         self.host.deliver(plugin, delivery)
-        return str(delivery.delivery_id)
+        return delivery.delivery_id
 
-    def send_in_turn(self, plugin: str, *all_data: Mapping[str, Any]) -> list[str]:
+    def send_in_turn(self, plugin: str, *all_data: Mapping[str, Any]) -> list[int]:
         """Deliver events at once, to be run in turn; return the deliveries' ids."""
         deliveries = [self._delivery("test.event", "event", data) for data in all_data]
         self.host.deliver(plugin, *deliveries)
-        return [str(delivery.delivery_id) for delivery in deliveries]
+        return [delivery.delivery_id for delivery in deliveries]
 
-    def _delivery(self, topic: str, lane: str, data: Mapping[str, Any]) -> HostedDelivery:
+    def _delivery(self, topic: str, lane: str, data: Mapping[str, Any]) -> Delivered:
         self._number += 1
         event = {
             "topic": topic,
@@ -182,14 +195,14 @@ class RunningHost:
             "inReplyToEvent": None,
         }
         raw = json.dumps(event).encode()
-        return HostedDelivery(f"d{self._number}", self._number, lane, raw)  # type: ignore[arg-type]
+        return Delivered(self._number, 100 + self._number, lane, raw)
 
-    def statuses(self, identifiers: Sequence[str]) -> list[str | None]:
+    def statuses(self, identifiers: Sequence[int]) -> list[str | None]:
         """How deliveries ended, ``None`` for those that have not."""
         outcomes = map(self.listener.outcome, identifiers)
         return [outcome.status if outcome is not None else None for outcome in outcomes]
 
-    def wait_statuses(self, identifiers: Sequence[str], *expected: str) -> None:
+    def wait_statuses(self, identifiers: Sequence[int], *expected: str) -> None:
         """Wait until all of the deliveries ended, each as *expected*."""
         self.listener.wait_for(lambda: None not in self.statuses(identifiers), what="all to end")
         assert self.statuses(identifiers) == list(expected)

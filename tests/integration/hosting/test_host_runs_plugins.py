@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 from structlog.testing import capture_logs
 
-from .recording import running_host
+from .recording import Delivered, running_host
 
 LISTENER = """
 import os
@@ -41,7 +41,7 @@ def test_when_an_event_is_delivered_then_the_callback_runs_in_a_process_of_its_o
         running.wait_ready("listener")
         assert "topic=test.event" in running.listener.expressions("listener")
         outcome = running.run("listener", number=1)
-        assert (outcome.status, outcome.error) == ("returned", "")
+        assert (outcome.status, outcome.error) == ("returned", None)
         (handled,) = running.listener.wait_for(lambda: running.publish_data("test.handled"))
         status = running.status("listener")
         assert handled == {"pid": status.pid, "number": 1}
@@ -97,9 +97,9 @@ def test_when_a_callback_raises_then_the_outcome_carries_its_traceback(tmp_path:
         assert outcome.status == "raised"
         assert "wrong on purpose" in outcome.error
         assert "faulty.py" in outcome.error
-        assert not outcome.is_transient
+        assert not outcome.transient
         assert outcome.error_id
-        assert running.run("faulty", "test.transient").is_transient
+        assert running.run("faulty", "test.transient").transient
         assert running.run("faulty", "test.exit").status == "raised"
         assert running.run("faulty").status == "raised"
 
@@ -239,8 +239,6 @@ def test_when_a_plugin_is_unknown_then_the_error_names_those_that_exist(tmp_path
 def test_when_a_callback_asks_then_it_learns_which_attempt_it_runs_for(tmp_path: Path) -> None:
     import json
 
-    from ftrackd.hosting import HostedDelivery
-
     write(
         tmp_path,
         "asking.py",
@@ -256,37 +254,32 @@ def test_when_a_callback_asks_then_it_learns_which_attempt_it_runs_for(tmp_path:
     with running_host(tmp_path) as running:
         running.wait_ready("asking")
         raw = json.dumps({"topic": "test.event", "id": "e1", "source": {"id": "asker"}}).encode()
-        running.host.deliver("asking", HostedDelivery("d7", 42, "event", raw, is_replayed=True, attempt=3))
+        running.host.deliver("asking", Delivered(7, 42, "event", raw, replayed=True, attempt=3))
         assert running.listener.wait_for(running.replies) == [
-            {"id": "d7", "token": 42, "attempt": 3, "is_replayed": True}
+            {"id": "7", "token": 42, "attempt": 3, "is_replayed": True}
         ]
 
 
 def test_when_an_interactive_event_is_too_old_then_it_is_dropped(tmp_path: Path) -> None:
     import time
 
-    from ftrackd.hosting import HostedDelivery
-
     write(tmp_path, "listener.py", LISTENER)
     with running_host(tmp_path) as running:
         running.wait_ready("listener")
         raw = b'{"topic":"test.event","id":"e1","data":{"number":1},"source":{"id":"asker"}}'
-        running.host.deliver(
-            "listener", HostedDelivery("d1", 1, "interactive", raw, expires_at=time.time() - 1)
-        )
-        outcome = running.listener.wait_for(lambda: running.listener.outcome("d1"))
+        running.host.deliver("listener", Delivered(1, 1, "interactive", raw, expires_at=time.time() - 1))
+        outcome = running.listener.wait_for(lambda: running.listener.outcome(1))
         assert "expired" in outcome.error
         assert running.publish_data("test.handled") == []
 
 
 def test_when_an_event_is_no_json_then_only_its_delivery_fails(tmp_path: Path) -> None:
-    from ftrackd.hosting import HostedDelivery
 
     write(tmp_path, "listener.py", LISTENER)
     with running_host(tmp_path) as running:
         running.wait_ready("listener")
         for number, raw in enumerate((b"{", b"[]", b"\xff", b'{"id": "no topic"}', b"")):
-            running.host.deliver("listener", HostedDelivery(f"bad{number}", number, "event", raw))
-            outcome = running.listener.wait_for(lambda: running.listener.outcome(f"bad{number}"))
+            running.host.deliver("listener", Delivered(100 + number, number, "event", raw))
+            outcome = running.listener.wait_for(lambda: running.listener.outcome(100 + number))
             assert outcome.status == "raised"
         assert running.run("listener").status == "returned"

@@ -1,7 +1,7 @@
 """Extensions of the daemon."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from ftrackd.daemon.hooks import Hooks, HookSpecifications, hookimpl
 from ftrackd.daemon.lifecycle import State
 from ftrackd.daemon.metrics import Metrics
+from ftrackd.hosting import HostedOutcome
 
 
 class Recorder:
@@ -19,8 +20,8 @@ class Recorder:
         self.seen: list[tuple[str, Any]] = []
 
     @hookimpl
-    def delivery_done(self, plugin: str, outcome: Mapping[str, Any]) -> None:
-        self.seen.append((plugin, outcome["status"]))
+    def deliveries_done(self, plugin: str, outcomes: Sequence[HostedOutcome]) -> None:
+        self.seen += [(plugin, outcome.status) for outcome in outcomes]
 
     @hookimpl
     def shutdown(self) -> None:
@@ -29,7 +30,7 @@ class Recorder:
 
 class Broken:
     @hookimpl
-    def delivery_done(self) -> None:
+    def deliveries_done(self) -> None:
         raise RuntimeError("not today")
 
 
@@ -37,7 +38,7 @@ def test_an_extension_that_raises_does_not_keep_another_from_its_call() -> None:
     hooks, recorder = Hooks(), Recorder()
     hooks.register(recorder, "recorder")
     hooks.register(Broken(), "broken")
-    hooks.call("delivery_done", plugin="p", outcome={"status": "returned", "seconds": 1})
+    hooks.call("deliveries_done", plugin="p", outcomes=[HostedOutcome(1, 1, "returned", seconds=1)])
     hooks.call("shutdown")
     assert recorder.seen == [("p", "returned"), ("shutdown", None)]
 
@@ -91,9 +92,15 @@ def test_metrics_are_an_extension_like_others() -> None:
     hooks.call("state_changed", state=State.LIVE, degradations={})
     hooks.call("event_received", event={"topic": "ftrack.update"}, plugins=["p"], replayed=False)
     hooks.call("event_received", event={"topic": "studio.x"}, plugins=["p"], replayed=False)
-    hooks.call("delivery_done", plugin="p", outcome={"status": "raised", "seconds": 0.2})
+    for status, seconds in (("raised", 0.2), ("returned", 0.001), ("returned", 0.0011), ("returned", 1000)):
+        hooks.call("deliveries_done", plugin="p", outcomes=[HostedOutcome(1, 1, status, seconds=seconds)])
     text = metrics.render()
     assert 'ftrackd_state{state="live"} 1.0' in text
     assert 'ftrackd_deliveries_total{plugin="p",status="raised"} 1.0' in text
+    assert 'ftrackd_deliveries_total{plugin="p",status="returned"} 3.0' in text
+    durations = {"0.001": 1, "0.003": 2, "0.1": 2, "0.3": 3, "300.0": 3, "+Inf": 4}
+    for bound, count in durations.items():
+        assert f'ftrackd_delivery_seconds_bucket{{le="{bound}",plugin="p"}} {count}.0' in text
+    assert 'ftrackd_delivery_seconds_count{plugin="p"} 4.0' in text
     assert 'ftrackd_events_received_total{topic="other"} 1.0' in text
     assert "ftrackd_open_deliveries 3.0" in text

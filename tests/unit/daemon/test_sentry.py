@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from ftrackd.daemon.hooks import Hooks
 from ftrackd.daemon.redaction import Redactor
 from ftrackd.daemon.sentry import SentryReports
+from ftrackd.hosting import HostedOutcome
 from ftrackd.settings import SentrySettings
 
 SECRET = "canary-5e1d77"
@@ -55,9 +56,9 @@ def test_failures_arrive_with_their_plugin_and_without_secrets(collected: tuple[
     hooks = Hooks()
     hooks.register(SentryReports(settings, Redactor([SECRET])), "sentry")
     hooks.call("plugin_failed", plugin="cascade", status={"reason": f"refused with {SECRET}"})
-    failed = {"status": "raised", "seconds": 0.1, "error": f"Traceback ... api_key={SECRET}"}
-    hooks.call("delivery_done", plugin="cascade", outcome=failed)
-    hooks.call("delivery_done", plugin="cascade", outcome={"status": "returned", "seconds": 0.1})
+    failed = HostedOutcome(1, 1, "raised", f"Traceback ... api_key={SECRET}", seconds=0.1)
+    returned = HostedOutcome(2, 2, "returned", seconds=0.1)
+    hooks.call("deliveries_done", plugin="cascade", outcomes=[failed, returned])
     hooks.call("shutdown")
     text = "\n".join(bodies)
     assert "plugin failed: cascade" in text

@@ -5,9 +5,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from ftrackd.delivery import Delivery, DeliveryListener, Ended, Handover, MemoryJournal, Recipient
+from ftrackd.delivery import Delivery, DeliveryListener, Handover, MemoryJournal, Recipient
 from ftrackd.delivery.errors import JournalError
 from ftrackd.settings import DeliverySettings
+from tests.contract.outcome import Ended
 
 
 def eventually(condition: Callable[[], object], what: str = "", within_s: float = 10.0) -> None:

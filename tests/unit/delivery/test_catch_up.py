@@ -277,7 +277,7 @@ def test_when_an_event_spans_two_pages_then_it_stays_one_event():
         scene.catch_up.connected()
         scene.settled()
         eventually(lambda: len(scene.handled) == 500)
-        assert len(json.loads(scene.running.runner.last().raw)["data"]["entities"]) == 4
+        assert len(json.loads(scene.running.runner.last().payload)["data"]["entities"]) == 4
 
 
 def test_when_the_log_cannot_be_read_then_it_is_tried_again_and_nothing_is_skipped(monkeypatch):

@@ -36,7 +36,7 @@ def test_when_received_then_it_is_on_disk_before_it_runs(tmp_path):
         assert running.receive(1) is Lane.DURABLE
         eventually(lambda: on_disk == [True])
         handover = running.runner.last()
-        assert handover.raw == update(1, "x")[0]
+        assert handover.payload == update(1, "x")[0]
         assert (handover.attempt, handover.replayed, handover.expires_at) == (1, False, None)
         assert running.runner.finish()
         settled(running)
@@ -476,7 +476,7 @@ def test_when_an_event_carries_odd_text_then_it_is_delivered_as_it_came():
         running.delivery.receive(raw, event, [Recipient("p")])
         running.receive(2)
         eventually(lambda: len(running.runner.given) == 2)
-        assert running.runner.given[0][1].raw == raw
+        assert running.runner.given[0][1].payload == raw
 
 
 def test_when_an_event_has_no_id_or_topic_then_it_is_known_by_its_bytes_or_forgotten():

@@ -14,14 +14,15 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ftrackd.delivery import Ended, Handover, MemoryJournal
+from ftrackd.delivery import MemoryJournal
 from ftrackd.delivery.clock import JournalClock
 from ftrackd.delivery.event_lane import EventLane, Outlook
-from ftrackd.delivery.journal import NewDelivery, NewEvent
+from ftrackd.delivery.journal import Claim, NewDelivery, NewEvent
 from ftrackd.delivery.settlement import Verdict, apply_all
 from ftrackd.settings import DeliverySettings
 from tests.contract.journal_engines import FakeTime
 from tests.contract.ledger import Ledger
+from tests.contract.outcome import Ended
 
 KEYS = st.lists(st.sampled_from("abc"), max_size=2, unique=True).map(tuple)
 MAX_ATTEMPTS = 3
@@ -34,7 +35,7 @@ SETTINGS = DeliverySettings(
 class Process:
     """A plugin process: sequences of which the first delivery runs. One that retires begins nothing more."""
 
-    sequences: list[list[Handover]] = field(default_factory=list)
+    sequences: list[list[Claim]] = field(default_factory=list)
     is_retiring: bool = False
 
 
@@ -138,8 +139,10 @@ class LaneMachine(RuleBasedStateMachine):
         outcomes = [Ended(one.delivery_id, one.token, "unbegun") for one in unbegun]
         if outcomes:
             self.lane.unbegun("p", outcomes)
+        self.lane.returned("p", [outcome for outcome in ended if outcome.status == "returned"])
         for outcome in ended:
-            self.lane.finished("p", outcome, self.time.monotonic())
+            if outcome.status != "returned":
+                self.lane.finished("p", outcome, self.time.monotonic())
         self.hand_over()
 
     def is_known(self, handover):

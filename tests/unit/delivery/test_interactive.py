@@ -5,8 +5,9 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftrackd.delivery import Ended, Lane, Recipient
+from ftrackd.delivery import Lane, Recipient
 from ftrackd.delivery.interactive import InteractiveLane
+from tests.contract.outcome import Ended
 from tests.unit.delivery.running import RunningDelivery, eventually, update
 
 TOPIC = "ftrack.action.launch"
@@ -35,7 +36,7 @@ def test_when_priorities_are_the_same_then_all_get_it_at_once():
     step = receive(lane("a", "b", "c"), a=100, b=100, c=100)
     assert plugins(step) == ["a", "b", "c"]
     handover = step.run[0][1]
-    assert (handover.lane, handover.raw, handover.attempt, handover.expires_at) == (
+    assert (handover.lane, handover.payload, handover.attempt, handover.expires_at) == (
         Lane.INTERACTIVE,
         b"{}",
         1,
