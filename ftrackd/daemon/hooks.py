@@ -86,6 +86,7 @@ class Hooks:
     def __init__(self) -> None:
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(HookSpecifications)
+        self._implementations: dict[str, list[pluggy.HookImpl]] = {}  # of the hooks that were called
 
     def load_installed(self) -> None:
         """Register the extensions of installed packages; one that cannot be is logged and left out."""
@@ -97,6 +98,7 @@ class Hooks:
 
     def register(self, extension: object, name: str) -> None:
         """Register an extension; pluggy refuses one whose arguments do not fit the specification."""
+        self._implementations.clear()
         try:
             self._manager.register(extension, name=name)
         except pluggy.PluginValidationError:
@@ -107,11 +109,15 @@ class Hooks:
 
     def unregister(self, extension: object) -> None:
         """Take an extension out again."""
+        self._implementations.clear()
         self._manager.unregister(extension)
 
     def call(self, hook: str, **arguments: Any) -> None:
         """Call ``hook`` in every extension; one that raises is logged and the next one runs."""
-        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+        found = self._implementations.get(hook)
+        if found is None:
+            found = self._implementations[hook] = getattr(self._manager.hook, hook).get_hookimpls()
+        for implementation in found:
             # pluggy's own fan-out stops at the first error, so each implementation is called by itself.
             chosen = {name: arguments[name] for name in implementation.argnames}
             try:

@@ -77,6 +77,8 @@ class Metrics:
             ["topic"],
             registry=registry,
         )
+        # Finding a labelled counter takes longer than counting.
+        self._received_about: dict[str, Counter] = {}
         self._deliveries = DeliveryMetrics()
         registry.register(self._deliveries)
         self._plugins = Counter(
@@ -102,7 +104,13 @@ class Metrics:
     def event_received(self, event: Mapping[str, Any]) -> None:
         """Count by topic; custom topics share one label so that a typing error cannot fill the memory."""
         topic = str(event.get("topic", ""))
-        self._received.labels(topic if topic.startswith("ftrack.") else "other").inc()
+        counter = self._received_about.get(topic)
+        if counter is None:
+            is_known = topic.startswith("ftrack.")
+            counter = self._received.labels(topic if is_known else "other")
+            if is_known:
+                self._received_about[topic] = counter
+        counter.inc()
 
     @hookimpl
     def deliveries_done(self, plugin: str, outcomes: Sequence[HostedOutcome]) -> None:

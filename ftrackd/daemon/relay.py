@@ -139,13 +139,12 @@ class HubRelay:
 
 
 def recipients_of(matches: Sequence[tuple[SubscriptionKey, int]]) -> list[Recipient]:
-    """Return one recipient for each plugin among the matches, best priority first."""
+    """Return one recipient for each plugin among the matches, which come best priority first."""
     best: dict[str, int] = {}
     for (plugin, _), priority in matches:
-        best[plugin] = min(priority, best.get(plugin, priority))
-    return [
-        Recipient(plugin, priority) for plugin, priority in sorted(best.items(), key=lambda item: item[1])
-    ]
+        if plugin not in best:
+            best[plugin] = priority
+    return [Recipient(plugin, priority) for plugin, priority in best.items()]
 
 
 def _never_called(event: Any) -> None:

@@ -274,7 +274,7 @@ class EventLane:
                 late.append(outcome)
             else:
                 claims.append(claim)
-                self.settlements.append(Settlement(claim, Verdict.CLOSE, outcome.seconds))
+                self.settlements.append(Settlement(claim, Verdict.CLOSE))
         if claims:
             if plugin.window.free and (plugin.starved or plugin.brake.until):
                 plugin.more = True

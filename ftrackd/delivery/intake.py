@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftrackd.delivery.journal import NewDelivery, NewEvent
 from ftrackd.delivery.loop_guard import Loop, LoopGuard
@@ -22,13 +21,12 @@ def event_id_of(raw: bytes, event: Mapping[str, Any]) -> str:
     return storable(event_id) if isinstance(event_id, str) and event_id else hashlib.sha256(raw).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Intake:
+class Intake(NamedTuple):
     """A durable event that was received, its deliveries, and the loops that were recognised with it."""
 
     event: NewEvent
-    deliveries: tuple[NewDelivery, ...]
-    loops: tuple[Loop, ...] = ()
+    deliveries: Sequence[NewDelivery]
+    loops: Sequence[Loop] = ()
 
     @property
     def plugins(self) -> tuple[str, ...]:
@@ -68,9 +66,13 @@ class IntakePlanner:
         entities = keys if self._order_by == "entity" else entity_keys(event, "entity")
         own = not replayed and guard.caused_by_us(event)
         topic = storable(str(event["topic"]))
+        new = NewEvent(event_id_of(raw, event), topic, raw, replayed)
+        plugins = dict.fromkeys([recipient.plugin for recipient in recipients])
+        if not own and self._coalesce_windows.keys().isdisjoint(plugins):
+            return Intake(new, [NewDelivery(plugin, keys) for plugin in plugins])
         deliveries: list[NewDelivery] = []
         loops: list[Loop] = []
-        for plugin in dict.fromkeys(recipient.plugin for recipient in recipients):
+        for plugin in plugins:
             delay_s = 0.0
             loop = guard.delay(plugin, entities, now) if own else None
             if loop is not None:
@@ -82,6 +84,4 @@ class IntakePlanner:
                 coalesce_key = "\n".join((topic, *sorted(entities)))
                 delay_s = max(delay_s, window_s)
             deliveries.append(NewDelivery(plugin, keys, delay_s, coalesce_key))
-        return Intake(
-            NewEvent(event_id_of(raw, event), topic, raw, replayed), tuple(deliveries), tuple(loops)
-        )
+        return Intake(new, deliveries, loops)

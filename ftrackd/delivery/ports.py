@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from ftrackd.delivery.classification import Lane
 
 Status = Literal["returned", "raised", "timed_out", "died", "unbegun"]
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(NamedTuple):
     """A plugin with a subscription that matches an event; lower priority numbers come first."""
 
     plugin: str
@@ -122,8 +121,8 @@ class DeliveryListener:
     def duplicate(self, event_id: str) -> None:
         """A durable event came that was stored before; nothing was done."""
 
-    def closed(self, plugin: str, event_id: str, seconds: float) -> None:
-        """A durable delivery was handled."""
+    def closed(self, deliveries: Sequence[Handover]) -> None:
+        """Durable deliveries were handled, and that is on disk."""
 
     def coalesced(self, plugin: str, event_id: str, count: int) -> None:
         """So many deliveries gave way to the one of this event."""

@@ -23,7 +23,6 @@ class Settlement(NamedTuple):
 
     claim: Claim
     verdict: Verdict
-    seconds: float = 0.0
     delay_s: float = 0.0
     error: str = ""
     error_id: str | None = None
@@ -43,10 +42,9 @@ class Settlement(NamedTuple):
 
 def apply_all(settlements: Sequence[Settlement], transaction: JournalTransaction) -> list[Settlement]:
     """Write them, those that close all at once; returns the ones whose lease was lost meanwhile."""
-    closing = {settled.claim.token: settled for settled in settlements if settled.verdict is Verdict.CLOSE}
-    lost: list[Settlement] = []
-    if closing:
-        claims = [settled.claim for settled in closing.values()]
-        lost = [closing[claim.token] for claim in transaction.close(claims)]
-    others = (settled for settled in settlements if settled.verdict is not Verdict.CLOSE)
-    return lost + [settled for settled in others if not settled.apply(transaction)]
+    closing = [settled.claim for settled in settlements if settled.verdict is Verdict.CLOSE]
+    lost = [Settlement(claim, Verdict.CLOSE) for claim in transaction.close(closing)] if closing else []
+    if len(closing) < len(settlements):
+        others = (settled for settled in settlements if settled.verdict is not Verdict.CLOSE)
+        lost += [settled for settled in others if not settled.apply(transaction)]
+    return lost

@@ -399,29 +399,30 @@ class Writer:
                 notify(listener.duplicate, intake.event.id)
                 continue
             notify(listener.stored, intake.event.id, intake.plugins)
-            for plugin, count in Counter(appended.coalesced).items():
-                notify(listener.coalesced, plugin, intake.event.id, count)
+            if appended.coalesced:
+                for plugin, count in Counter(appended.coalesced).items():
+                    notify(listener.coalesced, plugin, intake.event.id, count)
             for loop in intake.loops:
                 notify(listener.looping, loop.plugin, loop.entity_id, loop.count, loop.delay_s)
-        lost = {settled.claim.token for settled in batch.lost_leases}
-        for settled in batch.settlements:
-            if settled.claim.token in lost:
-                _log.warning(
-                    "lease was lost, the delivery runs again",
-                    plugin=settled.claim.plugin,
-                    event_id=settled.claim.event_id,
-                )
-            else:
-                self._report_settlement(settled)
+        self._report_settlements(batch)
         for reclaimed in batch.reclaimed:
             self._report_reclaimed(reclaimed)
 
-    def _report_settlement(self, settled: Settlement) -> None:
-        claim = settled.claim
-        if settled.verdict is Verdict.CLOSE:
-            notify(self._listener.closed, claim.plugin, claim.event_id, settled.seconds)
-        elif settled.verdict is Verdict.PARK:
-            notify(self._listener.parked, claim.plugin, claim.event_id, claim.delivery_id, settled.error)
+    def _report_settlements(self, batch: _Batch) -> None:
+        lost = {settled.claim.token for settled in batch.lost_leases}
+        for settled in batch.lost_leases:
+            _log.warning(
+                "lease was lost, the delivery runs again",
+                plugin=settled.claim.plugin,
+                event_id=settled.claim.event_id,
+            )
+        written = [settled for settled in batch.settlements if settled.claim.token not in lost]
+        closed = [settled.claim for settled in written if settled.verdict is Verdict.CLOSE]
+        if closed:
+            notify(self._listener.closed, closed)
+        for claim, verdict, _, error, *_ in written if len(closed) < len(written) else ():
+            if verdict is Verdict.PARK:
+                notify(self._listener.parked, claim.plugin, claim.event_id, claim.delivery_id, error)
 
     def _report_reclaimed(self, reclaimed: Reclaimed) -> None:
         if not reclaimed.parked:

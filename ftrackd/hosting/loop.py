@@ -121,7 +121,7 @@ class HostLoop:
         self._wake_write.close()
 
     def _gather(self) -> None:
-        """Under load let more come together: to look and to read costs the same for one report as for many."""
+        """Under load let more come together: to look and to read costs as much for one report as for many."""
         now = time.monotonic()
         self._rounds.append(now)
         if now - self._rounds[0] < _LOADED_S:

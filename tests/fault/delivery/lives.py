@@ -72,8 +72,9 @@ class LedgerFile(DeliveryListener):
     def stored(self, event_id, plugins):
         self.add("acknowledged", event_id)
 
-    def closed(self, plugin, event_id, seconds):
-        self.add("closed", plugin, event_id)
+    def closed(self, deliveries):
+        for claim in deliveries:
+            self.add("closed", claim.plugin, claim.event_id)
 
     def parked(self, plugin, event_id, delivery_id, error):
         self.add("parked", plugin, event_id)

@@ -199,7 +199,8 @@ def test_when_the_damage_shows_while_it_runs_then_it_is_replaced_and_goes_on(tmp
     journal = SqliteJournal(tmp_path / "journal.sqlite")
     with RunningDelivery(journal) as running:
         for number in range(20):
-            running.receive(number, f"x{number}")
+            # So large that it is not kept in memory, where it would still be sound.
+            running.receive(number, f"x{number}", note="x" * 40_000)
         running.delivery.flush()
         other = sqlite3.connect(journal.path)
         other.execute("UPDATE event SET payload = x'00' WHERE id = 'e7'")

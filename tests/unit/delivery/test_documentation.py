@@ -44,5 +44,5 @@ def test_when_a_name_is_public_then_it_is_there():
 def test_when_a_listener_overrides_nothing_then_every_call_is_harmless():
     listener = DeliveryListener()
     listener.stored("e", ("p",))
-    listener.closed("p", "e", 0.1)
+    listener.closed([])
     listener.interactive_ended("p", b"{}", "expired", None)
