@@ -189,10 +189,12 @@ class Operations:
             self._index()
 
     def _index(self) -> None:
-        self._by_address = {}
+        # Put in place as a whole: it is read without the lock.
+        by_address: dict[Address, list[Operation]] = {}
         for operation in self:
             if isinstance(operation, _EntityOperation):
-                self._by_address.setdefault(operation.address, []).append(operation)
+                by_address.setdefault(operation.address, []).append(operation)
+        self._by_address = by_address
 
     def came_back(self, operations: list[Operation]) -> None:
         """Put `operations`, which were handed over and refused, before what was recorded since."""
