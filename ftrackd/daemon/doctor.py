@@ -107,7 +107,7 @@ def _daemon(settings: Settings) -> Iterator[Finding]:
     yield Finding("daemon", report["state"] == "live", f"{report['state']}, pid {report['pid']}")
     for name, reason in report["degradations"].items():
         yield Finding(name, False, reason)
-    if report["server"]["url"] != settings.server.url:
+    if settings.server.url is not None and report["server"]["url"] != settings.server.url:
         other = report["server"]["url"]
         yield Finding("daemon", False, f"it runs against {other}, not {settings.server.url}")
     yield _journal(report["journal"])

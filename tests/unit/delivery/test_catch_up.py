@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftrackd.delivery import CatchUp, Recipient
+from ftrackd.delivery import CatchUp, Recipient, SqliteJournal
 from ftrackd.delivery.cursor import Cursor
 from ftrackd.delivery.event_log import LiveStream, entry_of, event_id_of, event_of, grouped
-from ftrackd.settings import DeliverySettings
 from tests.unit.delivery.running import BreakableJournal, RunningDelivery, eventually, update
 
 
@@ -342,19 +341,28 @@ def test_when_switched_off_then_nothing_waits_and_nothing_is_asked():
         assert scene.catch_up.report.state == "off"
 
 
-def test_when_stopped_while_it_runs_then_it_ends_and_goes_on_at_the_next_start():
+def test_when_stopped_while_it_runs_then_it_ends_and_goes_on_at_the_next_start(tmp_path):
+    rows = [row(number, "a", transaction=f"t{number}") for number in range(1, 701)]
     started, go_on = threading.Event(), threading.Event()
-    with Scene([row(1, "a", transaction="t1")], cursor=0) as scene:
+    with Scene(rows, journal=SqliteJournal(tmp_path / "journal.sqlite"), cursor=0) as first:
 
         def meanwhile():
             started.set()
             assert go_on.wait(5)
 
-        scene.log.meanwhile = meanwhile
-        scene.catch_up.connected()
+        first.log.meanwhile = meanwhile
+        first.catch_up.connected()
         assert started.wait(5)
+        stopping = threading.Thread(target=first.catch_up.stop)
+        stopping.start()
         go_on.set()
-    assert DeliverySettings().catch_up
+        stopping.join(5)
+        assert not stopping.is_alive()
+    with Scene(rows, journal=SqliteJournal(tmp_path / "journal.sqlite")) as second:
+        second.catch_up.connected()
+        second.settled()
+        eventually(lambda: len(first.handled) + len(second.handled) >= 700)
+        assert [*first.handled, *second.handled] == [f"t{number}" for number in range(1, 701)]
 
 
 def test_when_the_live_stream_lies_unread_then_the_newest_row_is_not_taken_for_received():
