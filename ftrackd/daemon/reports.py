@@ -15,7 +15,7 @@ import ftrackd
 from ftrackd.daemon.control import Answer, Arguments, Route
 from ftrackd.daemon.errors import DaemonError
 from ftrackd.daemon.lifecycle import State
-from ftrackd.daemon.wiring import shown_subscriptions
+from ftrackd.daemon.wiring import reason_of, shown_subscriptions
 from ftrackd.delivery import DeadLetter, Replay
 
 if TYPE_CHECKING:
@@ -212,14 +212,8 @@ def letter_document(letter: DeadLetter) -> dict[str, Any]:
         "error_id": letter.error_id,
         "received_at": _iso(letter.received_at),
         "parked_at": _iso(letter.parked_at),
-        "reason": _reason(letter.error),
+        "reason": reason_of(letter.error),
     }
-
-
-def _reason(error: str) -> str:
-    """The line that says what happened: a traceback ends with it, a report with a stack begins with it."""
-    lines = error.strip().splitlines() or [""]
-    return lines[-1] if lines[0].startswith("Traceback ") else lines[0]
 
 
 def _iso(seconds: float) -> str:

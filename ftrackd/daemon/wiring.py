@@ -37,6 +37,12 @@ def shown_subscriptions(status: PluginStatus) -> list[str]:
     return [text for text in expressions if not any(topic in text for topic in _OWN_TOPICS)]
 
 
+def reason_of(error: str) -> str:
+    """Return the line that says what happened: a traceback ends with it, other reports begin with it."""
+    lines = error.strip().splitlines() or [""]
+    return lines[-1] if lines[0].startswith("Traceback ") else lines[0]
+
+
 class Wiring(DeliveryListener):
     """Passes what one room says to the others, and tells hooks, tail and log.
 
@@ -139,7 +145,7 @@ class Wiring(DeliveryListener):
             topic=outcome.topic,
             error_id=outcome.error_id,
             # What a callback raised is in the log with its traceback already, from the plugin's process.
-            error=error.rstrip().rpartition("\n")[2] if outcome.status == "raised" else error,
+            error=reason_of(error) if outcome.status == "raised" else error,
         )
 
     def state_changed(self, status: PluginStatus) -> None:
@@ -197,7 +203,12 @@ class Wiring(DeliveryListener):
         """Show a retry."""
         self._tail.add("retry", plugin=plugin, id=event_id, attempts=attempts, delay_s=round(delay_s, 2))
         log.warning(
-            "delivery will be retried", plugin=plugin, event_id=event_id, attempts=attempts, delay_s=delay_s
+            "delivery will be retried",
+            plugin=plugin,
+            event_id=event_id,
+            attempts=attempts,
+            delay_s=round(delay_s, 2),
+            reason=reason_of(error),
         )
 
     def parked(self, plugin: str, event_id: str, delivery_id: int, error: str) -> None:
@@ -208,6 +219,7 @@ class Wiring(DeliveryListener):
             plugin=plugin,
             event_id=event_id,
             letter=delivery_id,
+            reason=reason_of(error),
             remedy=f"ftrackd dead show {delivery_id}",
         )
 

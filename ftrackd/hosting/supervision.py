@@ -72,7 +72,7 @@ class Supervision:
         for group in groups:
             for process in list(group.processes()):
                 self._check_end(process, now)
-                self._check_start(group, process, now)
+                self._check_start(process, now)
                 self._check_flights(group, process, now)
                 if is_heartbeat:
                     self._check_heartbeat(group, process, now)
@@ -101,7 +101,7 @@ class Supervision:
             process.kill_at = now + HEARTBEAT_S
             self._control.kill(process)
 
-    def _check_start(self, group: PluginGroup, process: HostedProcess, now: float) -> None:
+    def _check_start(self, process: HostedProcess, now: float) -> None:
         if process.state not in ("spawning", "starting"):
             due = process.finish_by if process.state == "finishing" and not process.flights else None
             if due is not None and now >= due:

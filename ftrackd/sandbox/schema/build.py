@@ -120,7 +120,7 @@ def _entity_type(declaration: Declaration) -> EntityType:
     attributes: dict[str, Attribute] = {}
     for member in line:
         for declared in member.properties.values():
-            attributes[declared.name] = _attribute(declared, source, declaration.name)
+            attributes[declared.name] = _attribute(declared, source)
     for name in _listed(line, "immutable"):
         if name in attributes:
             attributes[name] = replace(attributes[name], is_immutable=True)
@@ -200,7 +200,7 @@ def _always_projected(
     return tuple(names)
 
 
-def _attribute(declared: Property, source: sa.FromClause, owner: str) -> Attribute:
+def _attribute(declared: Property, source: sa.FromClause) -> Attribute:
     common: dict[str, Any] = {
         "name": declared.name,
         "legacy_name": declared.legacy_name,
