@@ -20,6 +20,8 @@ _LENGTHS: Final = struct.Struct("!II")
 _RETURNED: Final = struct.Struct("!IIqd")
 _RETURNED_REPORT: Final = struct.Struct("!qd")
 _NO_HEADER: Final[Mapping[str, Any]] = {}
+# Above this Python allocates each buffer anew from the system, which takes longer than to read.
+READ_BYTES: Final = 1 << 16
 HEADER_LIMIT_BYTES: Final = 64 * 1024 * 1024
 PAYLOAD_LIMIT_BYTES: Final = 64 * 1024 * 1024
 
@@ -135,7 +137,7 @@ class Link:
         """Wait for the next frame and return it, or ``None`` when the main process is gone."""
         while not self._waiting:
             try:
-                data = self._connection.recv(1 << 18)
+                data = self._connection.recv(READ_BYTES)
             except OSError:
                 return None
             if not data:

@@ -20,14 +20,12 @@ from ftrackd.api import _json
 from ftrackd.hosting.capture import OutputLines
 from ftrackd.hosting.errors import LinkError
 from ftrackd.hosting.group import PluginGroup
-from ftrackd.hosting.link import Frame, FrameDecoder, encode_frame, returned_report
+from ftrackd.hosting.link import READ_BYTES, Frame, FrameDecoder, encode_frame, returned_report
 from ftrackd.hosting.loop import HostLoop
 from ftrackd.hosting.model import HostedDelivery, PluginSubscription, RunningCallback
 from ftrackd.hosting.stacks import plugin_stacks
 
 ProcessState = Literal["spawning", "starting", "running", "finishing", "ended"]
-_READ_BYTES: Final = 1 << 18
-_OUTPUT_BYTES_PER_READ: Final = 1 << 16
 _OUTPUT_PAUSE_S: Final = 0.005
 _STACK_LIMIT_BYTES: Final = 60_000
 _STACK_QUIET_S: Final = 0.2
@@ -409,7 +407,7 @@ class HostedProcess:
 
     def _read_link(self) -> bool:
         try:
-            data = self.link.recv(_READ_BYTES)
+            data = self.link.recv(READ_BYTES)
         except BlockingIOError:
             return False
         except OSError:
@@ -442,7 +440,7 @@ class HostedProcess:
         return False
 
     def _read_output(self) -> bool:
-        data = self._read_pipe(self._output, _OUTPUT_BYTES_PER_READ)
+        data = self._read_pipe(self._output, READ_BYTES)
         if not data:
             return False
         if not self.output.take(data):
@@ -456,7 +454,7 @@ class HostedProcess:
             self._loop.watch(self._output, self._read_output)
 
     def _read_diagnostics(self) -> bool:
-        data = self._read_pipe(self._diagnostics, _READ_BYTES)
+        data = self._read_pipe(self._diagnostics, READ_BYTES)
         if data and len(self._stack) < _STACK_LIMIT_BYTES:
             self._stack += data[: _STACK_LIMIT_BYTES - len(self._stack)]
             self._last_stack = time.monotonic()
