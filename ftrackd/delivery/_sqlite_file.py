@@ -17,7 +17,7 @@ from ftrackd.delivery._sqlite_salvage import (
     salvage,
     set_aside,
 )
-from ftrackd.delivery._sqlite_schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, add_functions
+from ftrackd.delivery._sqlite_schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, UPGRADES, add_functions
 from ftrackd.delivery.errors import (
     JournalCorruptError,
     JournalError,
@@ -183,6 +183,7 @@ def _open_sound(path: Path, check_up_to_bytes: int) -> sqlite3.Connection:
         try:
             _prepare(connection, path)
             require_whole_wal(wal, connection, path)
+            _upgrade(connection)
             if content_size_bytes(connection) <= check_up_to_bytes:
                 check_content(connection, path)
         except BaseException:
@@ -191,6 +192,14 @@ def _open_sound(path: Path, check_up_to_bytes: int) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Take over the journal of an earlier version."""
+    for version in range(connection.execute("PRAGMA user_version").fetchone()[0], SCHEMA_VERSION):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {UPGRADES[version]} PRAGMA user_version = {version + 1}; COMMIT;"
+        )
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from ftrackd.delivery.journal import State
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 APPLICATION_ID: Final = 0x6674726B  # "ftrk": names the file for file(1) and refuses somebody else's database
 
 # The state is stored as its number; an index over the unfinished alone keeps claims fast however many are
@@ -54,6 +54,12 @@ CREATE INDEX delivery_coalesce ON delivery (plugin, coalesce_key)
     WHERE coalesce_key IS NOT NULL AND state IN ({int(State.READY)}, {int(State.DELAYED)});
 CREATE TABLE memory (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+
+UPGRADES: Final = {
+    1: """UPDATE delivery SET checksum = delivery_checksum(
+              id, event_seq, plugin, state, attempts, due_at, token, keys, replayed);""",
+}
+"""What makes of a journal of this version one of the next. 1: the checksums were made in another way."""
 
 _NUMBERS: Final = struct.Struct("!qqqdqq")
 _STATES: Final = {int(state): bytes([state]) for state in State}

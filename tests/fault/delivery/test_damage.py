@@ -337,6 +337,22 @@ def test_when_a_newer_ftrackd_wrote_it_then_it_is_left_alone(tmp_path):
     assert not set_aside(tmp_path)
 
 
+def test_when_an_earlier_ftrackd_wrote_it_then_it_is_taken_over_with_everything(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    journal = SqliteJournal(path)
+    fill(journal)
+    before = picture(journal)
+    journal.close()
+    connection = sqlite3.connect(path)
+    connection.executescript("UPDATE delivery SET checksum = id; PRAGMA user_version = 1")  # made otherwise
+    connection.close()
+    for _ in range(2):
+        journal = SqliteJournal(path)
+        assert journal.salvage is None
+        assert picture(journal) == before
+        journal.close()
+
+
 def test_when_it_is_somebody_elses_database_then_it_is_left_alone(tmp_path):
     path = tmp_path / "journal.sqlite"
     connection = sqlite3.connect(path)
