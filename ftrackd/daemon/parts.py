@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -41,6 +42,8 @@ class Parts:
         self._hooks = hooks
         self._stack = ExitStack()
         self.tail = EventTail()
+        # Guards what catch-up is told, and whether the plugins are ready for it.
+        self._stream_lock = threading.Lock()
         self._is_ready = False
         self.journal_path = journal_file(settings.daemon, settings.delivery)
         try:
@@ -133,13 +136,16 @@ class Parts:
         """Every plugin but the *late* ones has subscribed and the hub is live: ask for what happened in the
         meantime. Call it again when fewer are late; what can wait is kept for those that still are.
         """
-        self._is_ready = True
         self.relay.expect(late)
-        self.catch_up.connected()
+        with self._stream_lock:
+            self._is_ready = True
+            self._stream_changed()
 
     def drain(self, deadline_s: float) -> bool:
         """Take nothing more in and let running callbacks finish; False when some did not in time."""
-        self.catch_up.disconnected()  # before, so that it does not take for received what comes from now on
+        with self._stream_lock:
+            # Before, so that it does not take for received what comes from now on.
+            self.catch_up.disconnected()
         self.relay.close_intake()
         finished = self.delivery.drain(deadline_s)
         if not finished:
@@ -203,16 +209,25 @@ class Parts:
         if change.current is ConnectionState.LIVE:
             log.info("event hub connected", server=self.session.server_url)
             self.lifecycle.lift("hub")
-            if self._is_ready and self.lifecycle.is_running:
-                self.catch_up.connected()
-        elif self.lifecycle.is_running:
-            self.catch_up.disconnected()
+        is_lost = change.current is not ConnectionState.LIVE and self.lifecycle.is_running
+        with self._stream_lock:
+            if is_lost:
+                self.catch_up.disconnected()
+            self._stream_changed()
+        if is_lost:
             if self.lifecycle.state is State.CONNECTING:
                 log.info("event hub connecting", server=self.session.server_url)
             else:
                 log.warning("event hub not connected", state=change.current.value, reason=change.reason)
             self.lifecycle.degrade("hub", f"{change.current.value}: {change.reason}")
         self.wiring.changed.set()
+
+    def _stream_changed(self) -> None:
+        """Let catch-up begin when live events come, by what is so now: the hub and a late plugin may both
+        have news at the same time.
+        """
+        if self._is_ready and self.is_connected() and self.lifecycle.is_running:
+            self.catch_up.connected()
 
     def _gauges(self) -> Mapping[str, Any]:
         hub = self.session.event_hub
