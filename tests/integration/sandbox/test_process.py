@@ -1,6 +1,7 @@
 """The sandbox as a process: start, end, options."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -131,32 +132,52 @@ def test_when_port_is_taken_then_says_so_and_what_to_do():
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("options", "code", "words"),
-    [
-        (["--seed", "nonsense"], 2, "demo"),
-        (["--heartbeat", "20"], 2, "15 seconds"),
-        (["--also", "nobody"], 2, "USER:KEY"),
-        (["--database", "nonsense"], 1, "sqlite"),
-        (["--database", "sqlite:////no/such/folder/a.db"], 1, "/no/such/folder"),
-        (["--fault", "{"], 1, "JSON"),
-        (["--fault", '{"fault": "nonsense"}'], 1, "delay_requests"),
-        (["--fault", '{"fault": "freeze_sockets", "seconds": 1}'], 1, "freeze_sockets"),
-        (["--port", "99999"], 2, "99999"),
-        (["--host", "256.0.0.1"], 1, "--host"),
-        (["--host", "two\nlines"], 1, "two lines"),
-        (["--user", ""], 2, "--user"),
-        (["--link-lifetime", "0"], 2, "--link-lifetime"),
-        (["--files", "/dev/null"], 1, "--files"),
-    ],
-)
-def test_when_an_option_is_wrong_then_one_line_says_so(options, code, words):
-    done = run(*options, *(["--port", "0"] if "--port" not in options else []))
-    assert done.returncode == code
-    assert words in done.stderr.splitlines()[-1]
-    if code == 1:
-        assert len(done.stderr.splitlines()) == 1
-    assert "Traceback" not in done.stderr
+#: Options, the exit code and a word of what is said.
+WRONG_OPTIONS = [
+    (["--seed", "nonsense"], 2, "demo"),
+    (["--heartbeat", "20"], 2, "15 seconds"),
+    (["--also", "nobody"], 2, "USER:KEY"),
+    (["--database", "nonsense"], 1, "sqlite"),
+    (["--database", "sqlite:////no/such/folder/a.db"], 1, "/no/such/folder"),
+    (["--fault", "{"], 1, "JSON"),
+    (["--fault", '{"fault": "nonsense"}'], 1, "delay_requests"),
+    (["--fault", '{"fault": "freeze_sockets", "seconds": 1}'], 1, "freeze_sockets"),
+    (["--port", "99999"], 2, "99999"),
+    (["--host", "256.0.0.1"], 1, "--host"),
+    (["--host", "two\nlines"], 1, "two lines"),
+    (["--user", ""], 2, "--user"),
+    (["--link-lifetime", "0"], 2, "--link-lifetime"),
+    (["--files", "/dev/null"], 1, "--files"),
+]
+
+_RUN_EACH = """
+import contextlib, io, json, sys
+from ftrackd.sandbox.main import main
+for options in json.loads(sys.argv[1]):
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        try:
+            code = main(options)
+        except SystemExit as exit:
+            code = exit.code
+    print(json.dumps([code, said.getvalue()]))
+"""
+
+
+def test_when_an_option_is_wrong_then_one_line_says_so():
+    """One process for all of them: what takes time is to start it."""
+    given = [options + ["--port", "0"] * ("--port" not in options) for options, _, _ in WRONG_OPTIONS]
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN_EACH, json.dumps(given)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    for (options, code, words), (ended_with, said) in zip(WRONG_OPTIONS, results, strict=True):
+        assert ended_with == code, options
+        assert words in said.splitlines()[-1], options
+        if code == 1:
+            assert len(said.splitlines()) == 1, options
+        assert "Traceback" not in said, options
 
 
 def own_address():
