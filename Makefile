@@ -5,7 +5,8 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 # Every process that a test starts would compile all modules again, where the environment forbids to keep them.
 unexport PYTHONDONTWRITEBYTECODE
-# Half of the time a test waits for processes of its own: two workers for each core keep it busy.
+# Half of the time a test waits for processes of its own: two workers for each core keep it busy. Each takes a part
+# in one piece, then from who has most left: what a module starts is started once, and none is alone at the end.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 
 .PHONY: run test check lint types compiled bench config peer clean help
@@ -24,7 +25,7 @@ run: $(STAMP)  ## The daemon on the embedded sandbox with the bundled plugins
 
 test: $(STAMP)  ## Lint, types and all tests
 	@$(MAKE) --no-print-directory --jobs=2 check compiled
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: lint types
 

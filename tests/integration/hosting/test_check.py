@@ -102,7 +102,8 @@ PLUGINS = {
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CheckResult]:
     """One check over all of them, as the command does it."""
-    folder = tmp_path_factory.mktemp("plugins")
+    # In a folder of its own: folders beside the one with the plugins are looked through for what is missing.
+    folder = tmp_path_factory.mktemp("check") / "plugins"
     for name, text in PLUGINS.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
