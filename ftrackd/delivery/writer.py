@@ -90,6 +90,7 @@ class Writer:
         self._intakes: deque[Intake] = deque()
         self._received = 0  # events that ever came to the intakes
         self._taken = 0  # those of them that a transaction took
+        self._in_hand = 0  # those of them that the one under way took
         self._requests: deque[_Request] = deque()
         self._held_topic: str | None = None
         self._held: deque[Intake] = deque()
@@ -109,7 +110,7 @@ class Writer:
     def health(self) -> Health:
         """Whether durable events are safe."""
         with self._condition:
-            return Health(self._health.degraded, len(self._intakes), self._health.lost)
+            return Health(self._health.degraded, self._waiting(), self._health.lost)
 
     def start(self) -> None:
         """Begin to write."""
@@ -150,7 +151,7 @@ class Writer:
                 self._awake = True
                 self._condition.notify()
                 return True
-            self._health = Health(self._health.degraded, len(self._intakes), self._health.lost + 1)
+            self._health = Health(self._health.degraded, self._waiting(), self._health.lost + 1)
             health = self._health
         if (
             health.lost & (health.lost - 1) == 0
@@ -174,7 +175,16 @@ class Writer:
             self._receivers -= 1
 
     def _has_room(self) -> bool:
-        return len(self._intakes) < self._settings.intake_limit
+        return self._waiting() < self._settings.intake_limit
+
+    def _waiting(self) -> int:
+        return len(self._intakes) + self._in_hand
+
+    def _let_go(self) -> None:
+        """Nothing is under way any more."""
+        self._in_hand = 0
+        if self._receivers:
+            self._room.notify_all()
 
     def _is_held(self, intake: Intake) -> bool:
         return intake.event.topic == self._held_topic and not intake.event.replayed
@@ -302,7 +312,7 @@ class Writer:
             _log.exception("delivery writer failed, it goes on")
             self._isolate(batch)
             return
-        self._mended()
+        self._worked()
         self._committed(batch)
 
     def _take(self) -> _Batch:
@@ -311,10 +321,9 @@ class Writer:
             intakes = list(islice(self._intakes, 1 if self._suspects else _INTAKES_AT_ONCE))
             for _ in intakes:
                 self._intakes.popleft()
+            self._in_hand = len(intakes)
             self._taken += len(intakes)
             self._suspects = max(0, self._suspects - len(intakes))
-            if self._receivers:
-                self._room.notify_all()
             requests: list[_Request] = []
             # Each finds everything that was received before it; what comes after does not keep it waiting.
             while self._requests and self._requests[0].after <= self._taken:
@@ -327,6 +336,7 @@ class Writer:
         with self._condition:
             self._intakes.extendleft(reversed(batch.intakes))
             self._taken -= len(batch.intakes)
+            self._let_go()
             self._requests.extendleft(reversed(batch.requests))
             self._busy = False
 
@@ -342,7 +352,7 @@ class Writer:
             given_up = batch.intakes.pop(0)
             _log.error("event given up, it cannot be stored", event_id=given_up.event.id)
             with self._condition:
-                self._health = Health(self._health.degraded, len(self._intakes), self._health.lost + 1)
+                self._health = Health(self._health.degraded, self._waiting(), self._health.lost + 1)
         self._suspects = len(batch.intakes)
         self._put_back(batch)
 
@@ -436,7 +446,7 @@ class Writer:
             self._repair(error)
         with self._condition:
             known = self._health.degraded
-            self._health = Health(str(error), len(self._intakes), self._health.lost)
+            self._health = Health(str(error), self._waiting(), self._health.lost)
             health = self._health
             self._room.notify_all()
         self._retry_s = min(_LONGEST_RETRY_S, self._retry_s * 2)
@@ -449,12 +459,14 @@ class Writer:
         except JournalError as further:
             _log.error("damaged journal could not be replaced", reason=str(further))
 
-    def _mended(self) -> None:
+    def _worked(self) -> None:
+        """The journal took a transaction."""
         self._retry_s = _FIRST_RETRY_S
         with self._condition:
+            self._let_go()
             if self._health.degraded is None:
                 return
-            self._health = health = Health(None, len(self._intakes), self._health.lost)
+            self._health = health = Health(None, self._waiting(), self._health.lost)
         notify(self._listener.health_changed, health)
 
 

@@ -54,6 +54,15 @@ def test_when_events_come_faster_than_they_are_written_then_receiving_waits_and_
         assert running.delivery.health.lost == 0
 
 
+def test_when_events_are_being_written_then_they_still_count_as_waiting():
+    with RunningDelivery(intake_limit=10) as running, running.journal.transaction():
+        running.receive(100)
+        eventually(lambda: running.delivery._writer._in_hand == 1, "the writer waits for the journal with it")
+        with receiving(running, 10):
+            assert running.delivery.health.waiting == 10
+            running.delivery.stop(0.01)
+
+
 def test_when_the_journal_fails_while_the_reader_waits_then_it_goes_on_and_what_has_no_room_is_counted():
     journal = BreakableJournal()
     with RunningDelivery(journal, intake_limit=10, automatic=True) as running:
