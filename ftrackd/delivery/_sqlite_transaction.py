@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import heapq
 import itertools
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from ftrackd.api import _json
+from ftrackd.delivery import _sqlite_rows
+from ftrackd.delivery import _sqlite_statements as sql
+from ftrackd.delivery._sqlite_append import SqliteAppend
 from ftrackd.delivery._sqlite_file import content_size_bytes
-from ftrackd.delivery._sqlite_schema import (
-    decode_keys,
-    delivery_checksum,
-    delivery_checksums,
-    encode_keys,
-    event_checksum,
-)
+from ftrackd.delivery._sqlite_recent import RecentEvents, Row
+from ftrackd.delivery._sqlite_schema import decode_keys, delivery_checksums, event_checksum
 from ftrackd.delivery.clock import JournalClock
 from ftrackd.delivery.errors import JournalCorruptError
 from ftrackd.delivery.journal import (
@@ -33,176 +30,9 @@ from ftrackd.delivery.journal import (
 )
 from ftrackd.delivery.ordering import Candidate, choose
 
-Row = tuple[Any, ...]
-_T = TypeVar("_T")
-
 # No wait is longer than this after a restart: a clock that was corrected backwards would otherwise make a
 # retry wait for the difference.
 LONGEST_DELAY_S: Final = 3600.0
-_LONGEST_PORTION: Final = 256
-_RECENT_BYTES: Final = 8 * 1024 * 1024
-_RECENT_PAYLOAD_BYTES: Final = 32_768
-_ROW_BYTES: Final = 512  # about what an event takes in memory besides its payload
-
-_CHECKED = "delivery_checksum(id, event_seq, plugin, {state}, {attempts}, {due_at}, {token}, keys, replayed)"
-
-
-def _change(
-    state: str, *, attempts: str = "attempts", due_at: str = "due_at", fence: str = "token", more: str = ""
-) -> str:
-    """An UPDATE of deliveries that keeps their checksums right; the texts are SQL of this module."""
-    checksum = _CHECKED.format(state=state, attempts=attempts, due_at=due_at, token=fence)
-    return (
-        f"UPDATE delivery SET state = {state}, attempts = {attempts}, due_at = {due_at}, token = {fence},"  # noqa: S608
-        f" checksum = {checksum}{more}"
-    )
-
-
-# SQLite uses an index over a part of the rows only when the statement repeats that index's condition as it
-# stands there; hence "state < 4" beside what implies it, and "unlikely" so that SQLite searches by the state
-# itself and not by that condition, which every unfinished delivery fulfils.
-_OWN = " WHERE id = :id AND token = :token AND state = 1"
-_RETRY = _change("2", attempts="attempts + 1", due_at=":due_at", more=", error = :error, owner = NULL") + _OWN
-_PARK = (
-    _change(
-        ":state",
-        attempts="attempts + 1",
-        more=", error = :error, error_id = :error_id, settled_at = :now, owner = NULL",
-    )
-    + _OWN
-)
-_RELEASE = _change("0", due_at="0.0", more=", owner = NULL") + _OWN
-_GIVE_WAY = (
-    _change("5", more=", settled_at = :now, error = 'coalesced'")
-    + " WHERE plugin = :plugin AND coalesce_key = :key AND state IN (0, 2) AND attempts = 0"
-    + " RETURNING due_at"
-)
-_RECLAIM = (
-    _change(
-        "CASE WHEN attempts + 1 >= :max_attempts THEN :parked ELSE 0 END",
-        attempts="attempts + 1",
-        due_at="0.0",
-        more=(
-            ", owner = NULL, settled_at = :now, error = 'The process that ran it ended without an outcome.'"
-        ),
-    )
-    + " WHERE state = 1 AND lease_until <= :now RETURNING id, plugin, event_seq, attempts, state"
-)
-_REVIVE = (
-    _change("0", attempts="0", due_at="0.0", more=", error = NULL") + " WHERE id = ? AND state IN (3, 4)"
-)
-_DROP = _change("5") + " WHERE id = ? AND state IN (3, 4)"
-_FORGET = (
-    _change("5", more=", settled_at = :now, error = 'plugin forgotten'")
-    + " WHERE plugin = :plugin AND state IN (0, 2, 3, 4)"
-)
-_CLAMP = _change("state", due_at=":limit") + " WHERE state < 4 AND unlikely(state = 2) AND due_at > :limit"
-
-_INSERT_DELIVERY = """
-INSERT INTO delivery
-    (id, event_seq, plugin, state, attempts, due_at, token, keys, replayed, checksum, coalesce_key)
-VALUES (?, ?, ?, ?, 0, ?, 0, ?, ?, ?, ?)
-"""
-_COLUMNS = "id, event_seq, attempts, due_at, keys, replayed"
-_READY = f"""
-SELECT {_COLUMNS} FROM delivery
-WHERE plugin = ? AND state < 4 AND unlikely(state = 0) ORDER BY id LIMIT ?
-"""  # noqa: S608
-_CHOSEN = f"SELECT {_COLUMNS} FROM delivery WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"  # noqa: S608
-# The same as one row: fetching a row is a step, and each lets another thread in. The keys are hexadecimal
-# because JSON of SQLite carries no NUL.
-_READY_AT_ONCE = f"""
-SELECT json_group_array(json_array(id, event_seq, attempts, due_at <> 0.0, hex(keys), replayed))
-FROM ({_READY})
-"""  # noqa: S608
-# Two ranges instead of one inequality: whatever is leased to the owner itself is not looked at.
-_ANYTHING_WAITS = """
-SELECT 1 WHERE EXISTS (SELECT 1 FROM delivery WHERE plugin = :plugin AND state < 4 AND state > 1)
-    OR EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_claimed
-               WHERE state = 1 AND owner < :owner AND plugin = :plugin)
-    OR EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_claimed
-               WHERE state = 1 AND owner > :owner AND plugin = :plugin)
-"""
-_EVENTS = """
-SELECT seq, id, topic, payload, received_at, replayed, checksum FROM event
-WHERE seq IN (SELECT value FROM json_each(?))
-"""
-
-
-# One statement for many rows: each step of a statement lets another thread in, and waits for it. Rows come as
-# bound values, because SQLite reads as much out of a JSON text as out of three tables.
-
-
-@functools.cache
-def _insert_alike(count: int) -> str:
-    rows = ", ".join(["(?, ?, ?, 0, 0, 0.0, 0, ?, ?, ?)"] * count)
-    return (
-        "INSERT INTO delivery (id, event_seq, plugin, state, attempts, due_at, token, keys, replayed,"  # noqa: S608
-        f" checksum) VALUES {rows}"
-    )
-
-
-def _rows_of_three(count: int) -> str:
-    rows = ", ".join(["(?, ?, ?)"] * count)
-    return f"(SELECT column1 AS id, column2 AS token, column3 AS checksum FROM (VALUES {rows}))"  # noqa: S608
-
-
-@functools.cache
-def _claim(count: int) -> str:
-    return (
-        "UPDATE delivery SET state = 1, token = chosen.token, checksum = chosen.checksum, owner = ?,"  # noqa: S608
-        f" lease_until = ? FROM {_rows_of_three(count)} AS chosen WHERE delivery.id = chosen.id"
-    )
-
-
-@functools.cache
-def _close(count: int) -> str:
-    # The plus keeps SQLite from searching everything claimed instead of looking each one up.
-    return (
-        "UPDATE delivery SET state = 5, checksum = done.checksum, settled_at = ?"  # noqa: S608
-        f" FROM {_rows_of_three(count)} AS done"
-        " WHERE delivery.id = done.id AND delivery.token = done.token AND +delivery.state = 1"
-    )
-
-
-def _portions(rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """Cut into lengths that are powers of two, so that only a few statements have to be prepared."""
-    begin = 0
-    while begin < len(rows):
-        end = begin + min(_LONGEST_PORTION, 1 << ((len(rows) - begin).bit_length() - 1))
-        yield rows[begin:end]
-        begin = end
-
-
-class RecentEvents:
-    """The events that were stored or claimed last, because plugins claim the same ones.
-
-    Only what is sound and committed may be in here: the number of an event whose transaction was undone is
-    given to another one.
-    """
-
-    def __init__(self) -> None:
-        self._rows: dict[int, Row] = {}
-        self._bytes = 0
-
-    def get(self, seq: int) -> Row | None:
-        """The row of an event, without its number."""
-        return self._rows.get(seq)
-
-    def update(self, rows: Mapping[int, Row]) -> None:
-        """Keep these, and let go of the oldest."""
-        for seq, row in rows.items():
-            if seq not in self._rows and len(row[2]) <= _RECENT_PAYLOAD_BYTES:
-                self._rows[seq] = row
-                self._bytes += len(row[2]) + _ROW_BYTES
-        while self._bytes > _RECENT_BYTES:
-            row = self._rows.pop(next(iter(self._rows)))
-            self._bytes -= len(row[2]) + _ROW_BYTES
-
-    def clear(self) -> None:
-        """Keep nothing."""
-        self._rows.clear()
-        self._bytes = 0
 
 
 class SqliteTransaction:
@@ -223,9 +53,9 @@ class SqliteTransaction:
         self._now = clock.now()
         self._tokens_before = tokens
         self.tokens = tokens
-        self._last_delivery: int | None = None
         self._recent = recent
-        self.events: dict[int, Row] = {}  # stored in this transaction, or read and found sound
+        self._appending = SqliteAppend(connection, clock, self._now)
+        self.events = self._appending.events  # stored in this transaction, or read and found sound
 
     def finish(self) -> None:
         """Write what is kept once for each transaction."""
@@ -235,7 +65,7 @@ class SqliteTransaction:
     def recover(self) -> None:
         """End every lease and bound every wait."""
         self._connection.execute("UPDATE delivery SET lease_until = 0 WHERE state = 1")
-        self._connection.execute(_CLAMP, {"limit": self._now + LONGEST_DELAY_S})
+        self._connection.execute(sql.CLAMP, {"limit": self._now + LONGEST_DELAY_S})
 
     def recall_tokens(self) -> None:
         """Go on with tokens where an earlier process ended."""
@@ -244,77 +74,11 @@ class SqliteTransaction:
 
     def append(self, event: NewEvent, deliveries: Sequence[NewDelivery]) -> Appended:
         """Store an event with its deliveries; an event whose id is stored already changes nothing."""
-        received_at = self._clock.wall()
-        replayed = int(event.replayed)
-        checksum = event_checksum(event.id, event.topic, event.payload, received_at, replayed)
-        cursor = self._connection.execute(
-            "INSERT INTO event (id, topic, payload, received_at, replayed, checksum)"
-            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-            (event.id, event.topic, event.payload, received_at, replayed, checksum),
-        )
-        if cursor.rowcount == 0:
-            row = self._connection.execute("SELECT seq FROM event WHERE id = ?", (event.id,)).fetchone()
-            return Appended(seq=row[0], stored=False)
-        seq = cursor.lastrowid
-        assert seq is not None
-        self.events[seq] = (event.id, event.topic, event.payload, received_at, replayed, checksum)
-        coalesced: list[str] = []
-        if _are_alike(deliveries):
-            self._insert_alike(seq, deliveries, replayed)
-            return Appended(seq=seq, stored=True)
-        for delivery in deliveries:
-            coalesced += [delivery.plugin] * self._insert(seq, delivery, replayed)
-        return Appended(seq=seq, stored=True, coalesced=tuple(coalesced))
+        return self.append_all([(event, deliveries)])[0]
 
-    def _insert(self, seq: int, delivery: NewDelivery, replayed: int) -> int:
-        """Insert a delivery; return how many give way to it."""
-        now = self._now
-        due_at = now + delivery.due_in_s if delivery.due_in_s > 0 else 0.0
-        gone = 0
-        if delivery.coalesce_key is not None:
-            rows = self._connection.execute(
-                _GIVE_WAY, {"now": now, "plugin": delivery.plugin, "key": delivery.coalesce_key}
-            ).fetchall()
-            gone = len(rows)
-            # The first event of a burst sets the time, so that an endless burst is still delivered once in
-            # each window.
-            due_at = min((row[0] for row in rows), default=due_at)
-        delivery_id, state, keys = self._next_delivery(), 2 if due_at else 0, encode_keys(delivery.keys)
-        checksum = delivery_checksum(delivery_id, seq, delivery.plugin, state, 0, due_at, 0, keys, replayed)
-        self._connection.execute(
-            _INSERT_DELIVERY,
-            (
-                delivery_id,
-                seq,
-                delivery.plugin,
-                state,
-                due_at,
-                keys,
-                replayed,
-                checksum,
-                delivery.coalesce_key,
-            ),
-        )
-        return gone
-
-    def _insert_alike(self, seq: int, deliveries: Sequence[NewDelivery], replayed: int) -> None:
-        keys = encode_keys(deliveries[0].keys)
-        values: list[object] = []
-        for delivery in deliveries:
-            one = self._next_delivery()
-            checksum = delivery_checksum(one, seq, delivery.plugin, 0, 0, 0.0, 0, keys, replayed)
-            values += (one, seq, delivery.plugin, keys, replayed, checksum)
-        self._connection.execute(_insert_alike(len(deliveries)), values)
-
-    def _next_delivery(self) -> int:
-        """An id that was never used; chosen here because the row's checksum covers it."""
-        if self._last_delivery is None:
-            row = self._connection.execute(
-                "SELECT seq FROM sqlite_sequence WHERE name = 'delivery'"
-            ).fetchone()
-            self._last_delivery = row[0] if row else 0
-        self._last_delivery += 1
-        return self._last_delivery
+    def append_all(self, received: Sequence[tuple[NewEvent, Sequence[NewDelivery]]]) -> list[Appended]:
+        """Store several events with their deliveries, in this order, as :meth:`append` does with one."""
+        return self._appending.append(received)
 
     def claim(self, plugin: str, owner: str, limit: int, ready: int, lease_s: float) -> list[Claim]:
         """Lease the oldest deliveries of a plugin that may run, in their order."""
@@ -322,29 +86,29 @@ class SqliteTransaction:
             return []
         if self._anything_waits(plugin, owner):
             chosen = choose(self._candidates(plugin, owner, self._now), limit, ready)
-            rows = self._connection.execute(_CHOSEN, (_json.dumps(chosen).decode(),)).fetchall()
+            rows = self._connection.execute(sql.CHOSEN, (_json.dumps(chosen).decode(),)).fetchall()
         else:
             rows = self._oldest(plugin, limit, ready)
         return self._lease(rows, plugin, owner, self._now + lease_s) if rows else []
 
     def _anything_waits(self, plugin: str, owner: str) -> bool:
         """Whether something may stand in the way of what is ready: waits, is held, or is leased to others."""
-        row = self._connection.execute(_ANYTHING_WAITS, {"plugin": plugin, "owner": owner}).fetchone()
+        row = self._connection.execute(sql.ANYTHING_WAITS, {"plugin": plugin, "owner": owner}).fetchone()
         return row is not None
 
     def _oldest(self, plugin: str, limit: int, ready: int) -> list[Row]:
         """The oldest that are ready, when nothing stands in their way and keys do not matter."""
         rows = self._oldest_at_once(plugin, limit)
         if rows is None:
-            rows = self._connection.execute(_READY, (plugin, limit)).fetchall()
+            rows = self._connection.execute(sql.READY, (plugin, limit)).fetchall()
         if any(row[2] for row in rows):
             chosen = choose((Candidate(row[0], (), tried=row[2] > 0) for row in rows), limit, ready)
             return rows[: len(chosen)]
         return rows
 
     def _oldest_at_once(self, plugin: str, limit: int) -> list[Row] | None:
-        """The same as rows of _READY, read in few steps; None when something about them is unusual."""
-        (text,) = self._connection.execute(_READY_AT_ONCE, (plugin, limit)).fetchone()
+        """The same as rows of sql.READY, read in few steps; None when something about them is unusual."""
+        (text,) = self._connection.execute(sql.READY_AT_ONCE, (plugin, limit)).fetchone()
         rows: list[Row] = []
         for delivery_id, seq, attempts, was_delayed, keys, replayed in sorted(_json.loads(text)):
             if was_delayed:
@@ -370,7 +134,7 @@ class SqliteTransaction:
         missing = [seq for seq in wanted if seq not in self.events]
         if not missing:
             return
-        found = self._connection.execute(_EVENTS, (_json.dumps(missing).decode(),)).fetchall()
+        found = self._connection.execute(sql.EVENTS, (_json.dumps(missing).decode(),)).fetchall()
         for seq, event_id, topic, payload, received_at, replayed, checksum in found:
             if event_checksum(event_id, topic, payload, received_at, replayed) != checksum:
                 raise JournalCorruptError(
@@ -410,9 +174,10 @@ class SqliteTransaction:
                 )
             )
             changes.append((delivery_id, token, leased))
-        for portion in _portions(changes):
+        for portion in _sqlite_rows.portions(changes):
             self._connection.execute(
-                _claim(len(portion)), (owner, lease_until, *itertools.chain.from_iterable(portion))
+                _sqlite_rows.claim(len(portion)),
+                (owner, lease_until, *itertools.chain.from_iterable(portion)),
             )
         return claims
 
@@ -465,7 +230,7 @@ class SqliteTransaction:
         ``max_attempts``.
         """
         rows = self._connection.execute(
-            _RECLAIM, {"max_attempts": max_attempts, "parked": 3 if hold else 4, "now": self._now}
+            sql.RECLAIM, {"max_attempts": max_attempts, "parked": 3 if hold else 4, "now": self._now}
         ).fetchall()
         return [
             Reclaimed(delivery_id, plugin, self._event_id(seq), attempts, parked=state != 0)
@@ -492,14 +257,14 @@ class SqliteTransaction:
         done = [(claim.delivery_id, claim.token, claim.seal) for claim in claims]
         return sum(
             self._connection.execute(
-                _close(len(portion)), (now, *itertools.chain.from_iterable(portion))
+                _sqlite_rows.close(len(portion)), (now, *itertools.chain.from_iterable(portion))
             ).rowcount
-            for portion in _portions(done)
+            for portion in _sqlite_rows.portions(done)
         )
 
     def retry(self, delivery_id: int, token: int, delay_s: float, error: str) -> bool:
         """Count an attempt and offer the delivery again after the delay; False when the lease was lost."""
-        return self._settle(_RETRY, delivery_id, token, due_at=self._now + delay_s, error=error)
+        return self._settle(sql.RETRY, delivery_id, token, due_at=self._now + delay_s, error=error)
 
     def park(self, delivery_id: int, token: int, error: str, error_id: str | None, hold: bool) -> bool:
         """Count an attempt and make it a dead letter; ``hold``: its entities wait. False when the lease was
@@ -507,11 +272,13 @@ class SqliteTransaction:
         """
         state = 3 if hold else 4
         now = self._clock.wall()
-        return self._settle(_PARK, delivery_id, token, state=state, error=error, error_id=error_id, now=now)
+        return self._settle(
+            sql.PARK, delivery_id, token, state=state, error=error, error_id=error_id, now=now
+        )
 
     def release(self, delivery_id: int, token: int) -> bool:
         """Give a delivery back that did not run; no attempt is counted. False when the lease was lost."""
-        return self._settle(_RELEASE, delivery_id, token)
+        return self._settle(sql.RELEASE, delivery_id, token)
 
     def _settle(self, statement: str, delivery_id: int, token: int, **values: object) -> bool:
         return (
@@ -520,15 +287,19 @@ class SqliteTransaction:
 
     def revive(self, delivery_ids: Sequence[int]) -> int:
         """Offer dead letters again with their attempts forgotten; returns how many there were."""
-        return sum(self._connection.execute(_REVIVE, (delivery_id,)).rowcount for delivery_id in delivery_ids)
+        return sum(
+            self._connection.execute(sql.REVIVE, (delivery_id,)).rowcount for delivery_id in delivery_ids
+        )
 
     def drop(self, delivery_ids: Sequence[int]) -> int:
         """Close dead letters for good; returns how many there were."""
-        return sum(self._connection.execute(_DROP, (delivery_id,)).rowcount for delivery_id in delivery_ids)
+        return sum(
+            self._connection.execute(sql.DROP, (delivery_id,)).rowcount for delivery_id in delivery_ids
+        )
 
     def forget(self, plugin: str) -> int:
         """Close every delivery of a plugin that is neither claimed nor closed; returns how many."""
-        return self._connection.execute(_FORGET, {"now": self._clock.wall(), "plugin": plugin}).rowcount
+        return self._connection.execute(sql.FORGET, {"now": self._clock.wall(), "plugin": plugin}).rowcount
 
     def replay(self, what: Replay, limit: int, dry_run: bool) -> list[Replayed]:
         """Make new deliveries, marked replayed, of stored events; with ``dry_run`` only say which."""
@@ -550,7 +321,7 @@ class SqliteTransaction:
         ).fetchall()
         if not dry_run:
             for seq, _, _, _, plugin, keys in rows:
-                self._insert(seq, NewDelivery(plugin, decode_keys(keys)), replayed=1)
+                self._appending.insert(seq, NewDelivery(plugin, decode_keys(keys)), replayed=1)
         return [Replayed(plugin, event_id, topic, at) for _, event_id, topic, at, plugin, _ in rows]
 
     def prune(
@@ -589,11 +360,3 @@ class SqliteTransaction:
             "INSERT INTO memory VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (name, value),
         )
-
-
-def _are_alike(deliveries: Sequence[NewDelivery]) -> bool:
-    """Whether one statement can insert them: several, to run at once, that differ in their plugins alone."""
-    return len(deliveries) > 1 and all(
-        delivery.due_in_s <= 0 and delivery.coalesce_key is None and delivery.keys == deliveries[0].keys
-        for delivery in deliveries
-    )

@@ -201,6 +201,9 @@ class JournalTransaction(Protocol):
     def append(self, event: NewEvent, deliveries: Sequence[NewDelivery]) -> Appended:
         """Store an event with its deliveries; an event whose id is stored already changes nothing."""
 
+    def append_all(self, received: Sequence[tuple[NewEvent, Sequence[NewDelivery]]]) -> list[Appended]:
+        """Store several events with their deliveries, in this order, as :meth:`append` does with one."""
+
     def claim(self, plugin: str, owner: str, limit: int, ready: int, lease_s: float) -> list[Claim]:
         """Lease the oldest deliveries of a plugin that may run, in their order (see :func:`ordering.choose`).
 

@@ -179,6 +179,10 @@ class MemoryTransaction:
             coalesced += [delivery.plugin] * self._insert(stored, delivery, event.replayed)
         return Appended(stored.seq, stored=True, coalesced=tuple(coalesced))
 
+    def append_all(self, received: Sequence[tuple[NewEvent, Sequence[NewDelivery]]]) -> list[Appended]:
+        """Store several events with their deliveries, in this order, as :meth:`append` does with one."""
+        return [self.append(event, deliveries) for event, deliveries in received]
+
     def _insert(self, event: _Event, delivery: NewDelivery, replayed: bool) -> int:
         now = self._now
         due_at = now + delivery.due_in_s if delivery.due_in_s > 0 else 0.0

@@ -13,8 +13,9 @@ from typing import Final, cast
 from ftrackd.delivery import _sqlite_file
 from ftrackd.delivery._sqlite_errors import translated
 from ftrackd.delivery._sqlite_inspection import Inspection
+from ftrackd.delivery._sqlite_recent import RecentEvents
 from ftrackd.delivery._sqlite_salvage import CHECK_AT_OPEN_BYTES
-from ftrackd.delivery._sqlite_transaction import RecentEvents, SqliteTransaction
+from ftrackd.delivery._sqlite_transaction import SqliteTransaction
 from ftrackd.delivery.clock import JournalClock
 from ftrackd.delivery.errors import (
     JournalCorruptError,

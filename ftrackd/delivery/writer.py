@@ -363,8 +363,8 @@ class Writer:
             failpoint("settle.after")
         if batch.intakes:
             failpoint("append.before")
-            for intake in batch.intakes:
-                batch.appended.append((intake, transaction.append(intake.event, intake.deliveries)))
+            appended = transaction.append_all([(intake.event, intake.deliveries) for intake in batch.intakes])
+            batch.appended = list(zip(batch.intakes, appended, strict=True))
             self._dispatcher.appended([intake for intake, appended in batch.appended if appended.stored])
             failpoint("append.after")
         for request in batch.requests:

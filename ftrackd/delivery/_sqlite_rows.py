@@ -1,0 +1,79 @@
+"""Statements of the SQLite journal that work on many rows at once.
+
+Each step of a statement lets another thread in, and waits for it: few statements are to do much. Their rows
+come as bound values, because SQLite reads as much out of a JSON text as out of three tables.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeVar
+
+_T = TypeVar("_T")
+_LONGEST_PORTION: Final = 256
+
+
+def portions(rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Cut rows into lengths that are powers of two, so that only a few statements have to be prepared."""
+    begin = 0
+    while begin < len(rows):
+        end = begin + min(_LONGEST_PORTION, 1 << ((len(rows) - begin).bit_length() - 1))
+        yield rows[begin:end]
+        begin = end
+
+
+@functools.cache
+def known_events(count: int) -> str:
+    """SQL that finds which of so many ids are stored: id and number of each."""
+    return f"SELECT id, seq FROM event WHERE id IN ({_places(count, '?')})"  # noqa: S608
+
+
+@functools.cache
+def insert_events(count: int) -> str:
+    """SQL that inserts so many events: number, id, topic, payload, received_at, replayed, checksum."""
+    return (
+        "INSERT INTO event (seq, id, topic, payload, received_at, replayed, checksum)"  # noqa: S608
+        f" VALUES {_places(count, '(?, ?, ?, ?, ?, ?, ?)')}"
+    )
+
+
+@functools.cache
+def insert_ready(count: int) -> str:
+    """SQL that inserts so many deliveries that may run now: id, event, plugin, keys, replayed, checksum."""
+    return (
+        "INSERT INTO delivery (id, event_seq, plugin, state, attempts, due_at, token, keys, replayed,"  # noqa: S608
+        f" checksum) VALUES {_places(count, '(?, ?, ?, 0, 0, 0.0, 0, ?, ?, ?)')}"
+    )
+
+
+@functools.cache
+def claim(count: int) -> str:
+    """SQL that leases so many deliveries: owner and end of the lease, then id, token, checksum of each."""
+    return (
+        "UPDATE delivery SET state = 1, token = chosen.token, checksum = chosen.checksum, owner = ?,"  # noqa: S608
+        f" lease_until = ? FROM {_tokens(count)} AS chosen WHERE delivery.id = chosen.id"
+    )
+
+
+@functools.cache
+def close(count: int) -> str:
+    """SQL that finishes so many deliveries: the time, then id, token, checksum of each.
+
+    It leaves alone what has another token.
+    """
+    # The plus keeps SQLite from searching everything claimed instead of looking each one up.
+    return (
+        "UPDATE delivery SET state = 5, checksum = done.checksum, settled_at = ?"  # noqa: S608
+        f" FROM {_tokens(count)} AS done"
+        " WHERE delivery.id = done.id AND delivery.token = done.token AND +delivery.state = 1"
+    )
+
+
+def _tokens(count: int) -> str:
+    rows = _places(count, "(?, ?, ?)")
+    return f"(SELECT column1 AS id, column2 AS token, column3 AS checksum FROM (VALUES {rows}))"  # noqa: S608
+
+
+def _places(count: int, row: str) -> str:
+    return ", ".join([row] * count)
