@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _log = structlog.stdlib.get_logger("ftrackd.delivery")
 _T = TypeVar("_T")
-_INTAKES_AT_ONCE: Final = 512
+_INTAKES_AT_ONCE: Final = 256
 _MOMENT_S: Final = 0.005
 _LONGEST_WAIT_S: Final = 1.0  # also the pace at which another owner's changes are noticed
 _FIRST_RETRY_S: Final = 0.1
