@@ -104,12 +104,10 @@ class Metrics:
     def event_received(self, event: Mapping[str, Any]) -> None:
         """Count by topic; custom topics share one label so that a typing error cannot fill the memory."""
         topic = str(event.get("topic", ""))
-        counter = self._received_about.get(topic)
+        shown = topic if topic.startswith("ftrack.") else "other"
+        counter = self._received_about.get(shown)
         if counter is None:
-            is_known = topic.startswith("ftrack.")
-            counter = self._received.labels(topic if is_known else "other")
-            if is_known:
-                self._received_about[topic] = counter
+            counter = self._received_about[shown] = self._received.labels(shown)
         counter.inc()
 
     @hookimpl

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sqlite3
 import struct
 import zlib
-from collections.abc import Sequence
 from typing import Final
 
 from ftrackd.delivery.journal import State
@@ -63,6 +63,8 @@ UPGRADES: Final = {
 
 _NUMBERS: Final = struct.Struct("!qqqdqq")
 _STATES: Final = {int(state): bytes([state]) for state in State}
+_CLAIMED: Final = _STATES[State.CLAIMED]
+_CLOSED: Final = _STATES[State.CLOSED]
 
 
 def event_checksum(event_id: str, topic: str, payload: bytes, received_at: float, replayed: int) -> int:
@@ -83,29 +85,32 @@ def delivery_checksum(
     replayed: int,
 ) -> int:
     """CRC-32 over what decides about a delivery; -1, which no row has, for values of another type."""
-    return delivery_checksums(
-        delivery_id, event_seq, plugin, (state,), attempts, due_at, token, keys, replayed
-    )[0]
+    try:
+        numbers = _NUMBERS.pack(delivery_id, event_seq, attempts, due_at, token, replayed)
+        return zlib.crc32(_STATES[state], zlib.crc32(numbers, _text_checksum(plugin, keys)))
+    except (struct.error, KeyError, TypeError):
+        return -1
 
 
-def delivery_checksums(
+def claim_checksums(
     delivery_id: int,
     event_seq: int,
     plugin: str,
-    states: Sequence[int],
     attempts: int,
     due_at: float,
     token: int,
     keys: str,
     replayed: int,
-) -> list[int]:
-    """The checksums that a delivery has in several states."""
-    try:
-        numbers = _NUMBERS.pack(delivery_id, event_seq, attempts, due_at, token, replayed)
-        head = zlib.crc32(numbers, zlib.crc32(f"{plugin}\0{keys}\0".encode("utf-8", "surrogatepass")))
-        return [zlib.crc32(_STATES[state], head) for state in states]
-    except (struct.error, KeyError, TypeError):
-        return [-1 for _ in states]
+) -> tuple[int, int]:
+    """The checksums of a delivery that is claimed now: as it is then, and when it is closed."""
+    numbers = _NUMBERS.pack(delivery_id, event_seq, attempts, due_at, token, replayed)
+    head = zlib.crc32(numbers, _text_checksum(plugin, keys))
+    return zlib.crc32(_CLAIMED, head), zlib.crc32(_CLOSED, head)
+
+
+@functools.lru_cache(maxsize=8192)
+def _text_checksum(plugin: str, keys: str) -> int:
+    return zlib.crc32(f"{plugin}\0{keys}\0".encode("utf-8", "surrogatepass"))
 
 
 def encode_keys(keys: tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import sqlite3
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ from ftrackd.delivery import _sqlite_statements as sql
 from ftrackd.delivery._sqlite_append import SqliteAppend
 from ftrackd.delivery._sqlite_file import content_size_bytes
 from ftrackd.delivery._sqlite_recent import RecentEvents, Row
-from ftrackd.delivery._sqlite_schema import decode_keys, delivery_checksums, event_checksum
+from ftrackd.delivery._sqlite_schema import claim_checksums, decode_keys, event_checksum
 from ftrackd.delivery.clock import JournalClock
 from ftrackd.delivery.errors import JournalCorruptError
 from ftrackd.delivery.journal import (
@@ -84,12 +85,19 @@ class SqliteTransaction:
         """Lease the oldest deliveries of a plugin that may run, in their order."""
         if limit <= 0:
             return []
+        try:
+            rows = self._claimable(plugin, owner, limit, ready)
+            return self._lease(rows, plugin, owner, self._now + lease_s) if rows else []
+        except (struct.error, TypeError) as error:
+            raise JournalCorruptError(
+                f"The journal {self._path} is damaged: a delivery has values of another type.", self._path
+            ) from error
+
+    def _claimable(self, plugin: str, owner: str, limit: int, ready: int) -> list[Row]:
         if self._anything_waits(plugin, owner):
             chosen = choose(self._candidates(plugin, owner, self._now), limit, ready)
-            rows = self._connection.execute(sql.CHOSEN, (_json.dumps(chosen).decode(),)).fetchall()
-        else:
-            rows = self._oldest(plugin, limit, ready)
-        return self._lease(rows, plugin, owner, self._now + lease_s) if rows else []
+            return self._connection.execute(sql.CHOSEN, (_json.dumps(chosen).decode(),)).fetchall()
+        return self._oldest(plugin, limit, ready)
 
     def _anything_waits(self, plugin: str, owner: str) -> bool:
         """Whether something may stand in the way of what is ready: waits, is held, or is leased to others."""
@@ -149,14 +157,24 @@ class SqliteTransaction:
 
     def _lease(self, rows: Sequence[Row], plugin: str, owner: str, lease_until: float) -> list[Claim]:
         self._read_events(row[1] for row in rows)
+        claims, changes = self._leased(rows, plugin)
+        for portion in _sqlite_rows.portions(changes):
+            self._connection.execute(
+                _sqlite_rows.claim(len(portion)),
+                (owner, lease_until, *itertools.chain.from_iterable(portion)),
+            )
+        return claims
+
+    def _leased(self, rows: Sequence[Row], plugin: str) -> tuple[list[Claim], list[tuple[int, int, int]]]:
+        """Claims, and the id, token and checksum of each row's change."""
         claims: list[Claim] = []
         changes: list[tuple[int, int, int]] = []
         for delivery_id, seq, attempts, due_at, keys, replayed in rows:
             event_id, topic, payload, received_at, _, _ = self.events[seq]
             self.tokens += 1
             token = self.tokens
-            leased, closed = delivery_checksums(
-                delivery_id, seq, plugin, (1, 5), attempts, due_at, token, keys, replayed
+            leased, closed = claim_checksums(
+                delivery_id, seq, plugin, attempts, due_at, token, keys, replayed
             )
             claims.append(
                 Claim(
@@ -174,12 +192,7 @@ class SqliteTransaction:
                 )
             )
             changes.append((delivery_id, token, leased))
-        for portion in _sqlite_rows.portions(changes):
-            self._connection.execute(
-                _sqlite_rows.claim(len(portion)),
-                (owner, lease_until, *itertools.chain.from_iterable(portion)),
-            )
-        return claims
+        return claims, changes
 
     def _candidates(self, plugin: str, owner: str, now: float) -> Iterator[Candidate]:
         ready = self._connection.execute(

@@ -419,14 +419,16 @@ class Writer:
             self._report_reclaimed(reclaimed)
 
     def _report_settlements(self, batch: _Batch) -> None:
-        lost = {settled.claim.token for settled in batch.lost_leases}
         for settled in batch.lost_leases:
             _log.warning(
                 "lease was lost, the delivery runs again",
                 plugin=settled.claim.plugin,
                 event_id=settled.claim.event_id,
             )
-        written = [settled for settled in batch.settlements if settled.claim.token not in lost]
+        written = batch.settlements
+        if batch.lost_leases:
+            lost = {settled.claim.token for settled in batch.lost_leases}
+            written = [settled for settled in written if settled.claim.token not in lost]
         closed = [settled.claim for settled in written if settled.verdict is Verdict.CLOSE]
         if closed:
             notify(self._listener.closed, closed)

@@ -195,7 +195,15 @@ def test_when_a_row_is_changed_by_hand_then_it_is_noticed(sound, tmp_path):
     journal.close()
 
 
-def test_when_the_damage_shows_while_it_runs_then_it_is_replaced_and_goes_on(tmp_path):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE event SET payload = x'00' WHERE id = 'e7'",
+        "UPDATE delivery SET replayed = 'x' WHERE id = 8",
+        "UPDATE delivery SET attempts = 'x' WHERE id = 8",
+    ],
+)
+def test_when_the_damage_shows_while_it_runs_then_it_is_replaced_and_goes_on(tmp_path, damage):
     journal = SqliteJournal(tmp_path / "journal.sqlite")
     with RunningDelivery(journal) as running:
         for number in range(20):
@@ -203,7 +211,8 @@ def test_when_the_damage_shows_while_it_runs_then_it_is_replaced_and_goes_on(tmp
             running.receive(number, f"x{number}", note="x" * 40_000)
         running.delivery.flush()
         other = sqlite3.connect(journal.path)
-        other.execute("UPDATE event SET payload = x'00' WHERE id = 'e7'")
+        other.create_function("delivery_checksum", 9, lambda *_: 0)
+        other.execute(damage)
         other.commit()
         other.close()
         running.runner.automatic = True
