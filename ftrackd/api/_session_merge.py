@@ -9,6 +9,7 @@ from typing import Any
 from ftrackd.api import _answer
 from ftrackd.api import collection as _collection
 from ftrackd.api._absorption import Absorption
+from ftrackd.api._collector import CollectorPaused
 from ftrackd.api._layout import Layout
 from ftrackd.api._session_request import RequestMethods
 from ftrackd.api.entity.base import DynamicEntityTypeMetaclass, Entity
@@ -58,7 +59,7 @@ class MergeMethods(RequestMethods):
         """
         absorbed = list(rows)
         by_class: dict[type[Entity], list[int]] = {}
-        with self._thread_lock:
+        with self._thread_lock, CollectorPaused():
             for index, row in enumerate(absorbed):
                 if not _is_entity(row):
                     continue

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ftrackd.api import _answer, _date, _encoding, _json, exception
+from ftrackd.api._collector import CollectorPaused
 from ftrackd.api._session_state import SessionState
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class RequestMethods(SessionState):
         body = _json.dumps(data, default=self._replacement("modified_only"), sort_keys=True)
         requests_made = data if isinstance(data, list) else [data]
         answer = self._exchange(body, _is_read_only(requests_made))
-        return self._decoded_answer(answer, requests_made)
+        with CollectorPaused():
+            return self._decoded_answer(answer, requests_made)
 
     def _exchange(self, body: bytes, repeatable: bool) -> Any:
         """Send `body` until there is an answer or no reason to try again, and return it."""
@@ -69,7 +71,8 @@ class RequestMethods(SessionState):
             temporary = (repeatable and status in _TEMPORARY_STATUSES) or status == _TOO_MANY_REQUESTS
             if temporary and not last and self._wait_before(attempt, f"status {status}"):
                 continue
-            return _answer.decode(response.content, status, response.reason or "", url)
+            with CollectorPaused():
+                return _answer.decode(response.content, status, response.reason or "", url)
         raise AssertionError("the last attempt returns or raises")
 
     def _post(self, url: str, body: bytes) -> requests.Response:
