@@ -10,7 +10,9 @@ from ftrackd.cli.options import ConfigOption, JsonOption, control_client
 from ftrackd.cli.output import print_json, print_table
 from ftrackd.errors import UsageError
 
-events = typer.Typer(help="Watch events as they pass, or deliver old ones again.", no_args_is_help=True)
+events = typer.Typer(
+    help="Watch events as they pass, deliver old ones again, or give up what waits.", no_args_is_help=True
+)
 dead = typer.Typer(help="Dead letters: deliveries that failed for good.", no_args_is_help=True)
 
 _LISTED_LETTERS = 1000
@@ -74,6 +76,23 @@ def replay(
     print_table(("event", "topic", "plugin", "received"), rows, "no event of the journal fits")
     if rows:
         print(f"{len(rows)} deliveries {'would be' if dry_run else 'are'} made again")
+
+
+@events.command()
+def forget(
+    plugin: Annotated[str, typer.Argument(help="Name of a plugin that will not come back.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show how much would be closed; change nothing.")
+    ] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Close what waits for a plugin that was removed for good, and its dead letters."""
+    answer = control_client(config).post("/events/forget", plugin=plugin, dry_run=dry_run)
+    if as_json:
+        print_json(answer)
+    else:
+        print(f"deliveries {'that would be ' if dry_run else ''}closed for {plugin}: {answer['count']}")
 
 
 @dead.command("list")

@@ -43,6 +43,12 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         f"journal  {journal['open']} open{oldest}, {journal['dead']} dead letters, "
         f"{journal['events']} events kept, {journal['megabytes']} MB"
     )
+    if journal["absent"]:
+        names = ", ".join(f"{name} ({count})" for name, count in journal["absent"].items())
+        print(
+            f"absent   deliveries wait for plugins that are not there: {names}; they run when the plugin is "
+            "back, `ftrackd events forget PLUGIN` gives them up"
+        )
     if journal["waiting"] or journal["dropped"]:
         print(
             f"memory   {journal['waiting']} events wait to be written, "

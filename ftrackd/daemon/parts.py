@@ -250,10 +250,7 @@ class Parts:
         }
 
     def _open(self) -> int:
-        return sum(
-            backlog.ready + backlog.claimed + backlog.delayed + backlog.held
-            for backlog in self.delivery.stats().plugins
-        )
+        return sum(backlog.unfinished for backlog in self.delivery.stats().plugins)
 
     def _dead(self) -> int:
         return sum(backlog.parked for backlog in self.delivery.stats().plugins)

@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from ftrackd.daemon.control import Answer, Arguments, Route
 from ftrackd.daemon.errors import DaemonError
 from ftrackd.daemon.lifecycle import State
 from ftrackd.daemon.wiring import reason_of, shown_subscriptions
-from ftrackd.delivery import DeadLetter, Replay
+from ftrackd.delivery import DeadLetter, PluginBacklog, Replay
 
 if TYPE_CHECKING:
     from ftrackd.daemon.parts import Parts
@@ -49,6 +50,7 @@ class Reports:
             "POST /reset": self.reset,
             "GET /events/tail": self.tail,
             "POST /events/replay": self.replay,
+            "POST /events/forget": self.forget,
             "GET /dead": self.dead,
             "GET /dead/show": self.dead_show,
             "POST /dead/retry": lambda arguments: self._settle(arguments, self._parts.delivery.retry_dead),
@@ -92,28 +94,39 @@ class Reports:
             },
             "plugins": dict(Counter(status.state for status in statuses)),
             "starting": [status.name for status in statuses if status.state == "starting"],
-            "journal": self._journal(),
+            "journal": self._journal(statuses),
             "loops": [asdict(loop) for loop in parts.delivery.loops()],
             "catch_up": parts.catch_up_report(),
             "unsafe_paths_allowed": parts.settings.hosting.allow_unsafe_paths,
         }
 
-    def _journal(self) -> dict[str, Any]:
+    def _journal(self, hosted: Sequence[PluginStatus]) -> dict[str, Any]:
         stats, health = self._parts.delivery.stats(), self._parts.delivery.health
-        unfinished = [
-            backlog.ready + backlog.claimed + backlog.delayed + backlog.held for backlog in stats.plugins
-        ]
+        absent = self._absent(stats.plugins, hosted)
         oldest = [backlog.oldest_at for backlog in stats.plugins if backlog.oldest_at is not None]
         return {
             "file": str(self._parts.journal_path),
             "events": stats.events,
-            "open": sum(unfinished),
+            "open": sum(backlog.unfinished for backlog in stats.plugins),
+            "absent": {backlog.plugin: backlog.waiting for backlog in absent if backlog.waiting},
             "dead": sum(backlog.parked for backlog in stats.plugins),
             "megabytes": round(stats.size_bytes / 1e6, 1),
             "waiting": health.waiting,
             "dropped": health.lost,
             "oldest_open_s": round(time.time() - min(oldest), 1) if oldest else None,
         }
+
+    def _knows_plugins(self) -> bool:
+        return self._parts.lifecycle.state in (State.LIVE, State.DEGRADED)
+
+    def _absent(
+        self, backlogs: Sequence[PluginBacklog], hosted: Sequence[PluginStatus]
+    ) -> list[PluginBacklog]:
+        """Return what is kept for plugins that are not hosted; nothing while they are still looked for."""
+        if not self._knows_plugins():
+            return []
+        names = {status.name for status in hosted}
+        return [backlog for backlog in backlogs if backlog.plugin not in names]
 
     def reload(self, arguments: Arguments) -> Answer:
         """Load the present code of one plugin, or of all."""
@@ -143,6 +156,34 @@ class Reports:
         made = self._parts.delivery.replay(what, dry_run=bool(arguments.get("dry_run")))
         rows = [{**asdict(item), "received_at": _iso(item.received_at)} for item in made]
         return 200, {"deliveries": rows}
+
+    def forget(self, arguments: Arguments) -> Answer:
+        """Close what is kept for a plugin that is not hosted, or say how much that would be."""
+        name = arguments.get("plugin")
+        if not self._knows_plugins():
+            raise DaemonError(
+                f"the daemon is {self._parts.lifecycle.state} and does not know its plugins; "
+                "ask again when it is live"
+            )
+        hosted = self._parts.host.statuses()
+        if any(status.name == name for status in hosted):
+            raise DaemonError(
+                f"{name} is one of this daemon's plugins: remove it from the plugin paths first, "
+                f"or give up only its dead letters: `ftrackd dead drop --all --plugin {name}`"
+            )
+        absent = {
+            backlog.plugin: backlog for backlog in self._absent(self._parts.delivery.stats().plugins, hosted)
+        }
+        if name not in absent:
+            raise DaemonError(
+                f"nothing waits for a plugin named {name!r}; "
+                f"plugins that are not there and have something waiting: {', '.join(absent) or 'none'}"
+            )
+        kept = absent[name]
+        if kept.claimed:
+            raise DaemonError(f"{name} was removed and still runs what it has begun; ask again in a moment")
+        count = kept.waiting + kept.parked if arguments.get("dry_run") else self._parts.delivery.forget(name)
+        return 200, {"plugin": name, "count": count}
 
     def dead(self, arguments: Arguments) -> Answer:
         """List the newest dead letters, newest first."""

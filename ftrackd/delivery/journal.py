@@ -182,6 +182,16 @@ class PluginBacklog:
     parked: int
     oldest_at: float | None
 
+    @property
+    def waiting(self) -> int:
+        """How many are to be run and are not handed to the plugin."""
+        return self.ready + self.delayed + self.held
+
+    @property
+    def unfinished(self) -> int:
+        """How many wait or run."""
+        return self.waiting + self.claimed
+
 
 @dataclass(frozen=True, slots=True)
 class JournalStats:

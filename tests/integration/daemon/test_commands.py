@@ -114,6 +114,42 @@ def test_fire_replay_and_the_way_of_a_dead_letter(
     assert ftrackd("dead", "list").stdout == "no dead letters\n"
 
 
+def test_what_waits_for_a_removed_plugin_is_shown_and_can_be_given_up(
+    ftrackd: Ftrackd, world: tuple[DaemonProcess, Recording]
+) -> None:
+    daemon, recording = world
+    leaver = recording.plugins / "leaver.py"
+    leaver.write_text(
+        "def register(session):\n"
+        "    session.event_hub.subscribe('topic=studio.leave', lambda event: event['data']['number'])\n"
+    )
+    daemon.control.post("/reload", plugin="recorder")
+    daemon.wait_for(lambda: daemon.plugin("leaver")["state"] == "running", what="loaded")
+    assert ftrackd("fire", "studio.leave", "--data", "{}").returncode == 0
+    daemon.wait_for(lambda: daemon.control.get("/dead", plugin="leaver"), what="parked")
+    leaver.unlink()
+    daemon.control.post("/reload", plugin="recorder")
+    daemon.wait_for(lambda: daemon.status()["plugins"] == {"running": 1}, what="removed")
+    assert daemon.status()["journal"]["absent"] == {}
+    daemon.control.post("/events/replay", since="1h", plugin="leaver")
+
+    # Its process may still be on its way out, and then gives back what came.
+    daemon.wait_for(lambda: daemon.status()["journal"]["absent"] == {"leaver": 1}, what="waiting")
+    assert "leaver (1); " in ftrackd("status").stdout
+    hosted = ftrackd("events", "forget", "recorder")
+    assert (hosted.returncode, hosted.stdout) == (1, "")
+    assert "remove it from the plugin paths first" in hosted.stderr
+    unknown = ftrackd("events", "forget", "leavr")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "nothing waits for a plugin named 'leavr'" in unknown.stderr
+    assert "leaver" in unknown.stderr
+    dry = ftrackd("events", "forget", "leaver", "--dry-run", "--json")
+    assert json.loads(dry.stdout) == {"plugin": "leaver", "count": 2}
+    assert ftrackd("events", "forget", "leaver").stdout == "deliveries closed for leaver: 2\n"
+    assert daemon.status()["journal"]["absent"] == {}
+    assert daemon.control.get("/dead") == []
+
+
 def test_launch_runs_an_action_and_its_failure_is_the_exit_code(ftrackd: Ftrackd, task: Any) -> None:
     launched = ftrackd("launch", "recorder", "--on", f"Task:{task['id']}")
     assert launched.stdout == "1 selected\n", launched.stderr
