@@ -193,7 +193,7 @@ class DaemonSettings(Section):
 
     state_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_state_dir("ftrackd")),
-        description="Where journal and cursor live.",
+        description="Where the journal and the control socket live.",
     )
     control_socket: Path | None = Field(
         None,

@@ -175,6 +175,8 @@ def _describe(
         name = ".".join(path)
         if problem["type"] == "extra_forbidden":
             message = "no such setting" + _nearest(path[-1], _names_at(path[:-1]))
+        elif problem["type"] == "model_type":
+            message = "should be a section with settings of its own"
         else:
             message = problem["msg"][:1].lower() + problem["msg"][1:]
         is_option = path[-1] in overrides.get(path[0], {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 from ftrackd.api import _json, exception
 from ftrackd.api.event.hub import EventHub, HubLimits, ReconnectPolicy
@@ -33,7 +34,7 @@ class MainSession(Session):
     def __init__(self, server: ServerSettings, hub: HubSettings) -> None:
         if server.url is None or server.api_user is None or server.api_key is None:
             raise MissingServerError("server.url, server.api_user and server.api_key must be set")
-        if not re.fullmatch(r"https?://[^/\s]+.*", server.url):
+        if not _is_web_address(server.url):
             raise MissingServerError(
                 f"server.url is {server.url!r}; it looks like https://studio.ftrackapp.com"
             )
@@ -97,3 +98,12 @@ def bootstrap_of(session: Session) -> Bootstrap:
 
 def _reason(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises when it is no number of a port
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not re.search(r"\s", url)

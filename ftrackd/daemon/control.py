@@ -47,9 +47,11 @@ class ControlServer:
         self._servers.append(_unix_server(socket_path, handler))
         if port is not None:
             reading = {name: route for name, route in routes.items() if name in READ_ONLY}
-            self._servers.append(
-                _LoopbackServer(("127.0.0.1", port), type("Reader", (_Handler,), {"routes": reading}))
-            )
+            try:
+                self._servers.append(_loopback_server(port, type("Reader", (_Handler,), {"routes": reading})))
+            except DaemonError:
+                self._close()
+                raise
 
     def start(self) -> None:
         """Serve in background threads."""
@@ -69,6 +71,10 @@ class ControlServer:
             while asked.is_alive():
                 _wake(server)
                 asked.join(0.05)
+        self._close()
+
+    def _close(self) -> None:
+        for server in self._servers:
             server.server_close()
         self._socket_path.unlink(missing_ok=True)
 
@@ -91,14 +97,35 @@ class _LoopbackServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
 def _unix_server(path: Path, handler: type[BaseHTTPRequestHandler]) -> _UnixServer:
     if len(str(path).encode()) > LONGEST_SOCKET_PATH:
         raise DaemonError(f"{path}: too long for a unix socket; set daemon.control_socket to a shorter path")
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if path.exists():
-        if _is_served(path):
-            raise AlreadyRunningError(f"{path}: another ftrackd answers there; `ftrackd status` asks it")
-        path.unlink()
-    server = _UnixServer(str(path), handler)
-    path.chmod(0o600)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _remove_abandoned(path)
+        server = _UnixServer(str(path), handler)
+        path.chmod(0o600)
+    except OSError as error:
+        raise DaemonError(
+            f"{path}: the control socket cannot be made: {error.strerror}; "
+            "set daemon.state_dir or daemon.control_socket"
+        ) from error
     return server
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what a daemon that was killed left there."""
+    if not path.exists():
+        return
+    if not path.is_socket():
+        raise DaemonError(f"{path}: is there and no socket; set daemon.control_socket to another path")
+    if _is_served(path):
+        raise AlreadyRunningError(f"{path}: another ftrackd answers there; `ftrackd status` asks it")
+    path.unlink()
+
+
+def _loopback_server(port: int, handler: type[BaseHTTPRequestHandler]) -> _LoopbackServer:
+    try:
+        return _LoopbackServer(("127.0.0.1", port), handler)
+    except OSError as error:
+        raise DaemonError(f"daemon.metrics_port: port {port} of 127.0.0.1: {error.strerror}") from error
 
 
 def _wake(server: socketserver.TCPServer) -> None:

@@ -62,8 +62,9 @@ def test_a_refused_connection(tmp_path: Path, closed_port: int) -> None:
     assert "Connection refused" in lines[0]
 
 
-def test_a_wrong_url(tmp_path: Path) -> None:
-    code, lines = run(tmp_path, "run", **server("studio.ftrackapp.com"))
+@pytest.mark.parametrize("url", ["studio.ftrackapp.com", "http://127.0.0.1:99999"])
+def test_a_wrong_url(tmp_path: Path, url: str) -> None:
+    code, lines = run(tmp_path, "run", **server(url))
     assert code == 2
     assert "looks like https://studio.ftrackapp.com" in lines[0]
 
@@ -124,6 +125,20 @@ def test_a_state_folder_that_cannot_be_made(tmp_path: Path, sandbox: SandboxProc
     )
     assert code == 1
     assert "daemon.state_dir" in lines[-1]
+
+
+def test_a_metrics_port_that_is_taken(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, lines = run(
+            tmp_path,
+            "run",
+            FTRACKD_DAEMON__METRICS_PORT=str(port),
+            **server(sandbox.url, sandbox.api_user, sandbox.api_key),
+        )
+    assert code == 1
+    assert lines == [f"ftrackd: daemon.metrics_port: port {port} of 127.0.0.1: Address already in use"]
+    assert not (tmp_path / "control.sock").exists()
 
 
 def test_a_journal_of_a_newer_version_is_refused_for_good(tmp_path: Path, sandbox: SandboxProcess) -> None:

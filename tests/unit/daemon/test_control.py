@@ -139,3 +139,19 @@ def test_the_loopback_port_only_reads(folder: Path) -> None:
         caught.value.close()
     finally:
         server.stop()
+
+
+def test_what_lies_in_the_place_of_the_socket_is_left_alone(folder: Path) -> None:
+    precious = folder / "config.toml"
+    precious.write_text("[server]")
+    with pytest.raises(DaemonError, match=r"no socket; set daemon\.control_socket"):
+        ControlServer(ROUTES, precious)
+    assert precious.read_text() == "[server]"
+    with pytest.raises(DaemonError, match="no socket"):
+        ControlServer(ROUTES, folder)
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_the_settings(folder: Path) -> None:
+    (folder / "file").write_text("")
+    with pytest.raises(DaemonError, match=r"file/x/control.sock: the control socket .* daemon.state_dir"):
+        ControlServer(ROUTES, folder / "file" / "x" / "control.sock")

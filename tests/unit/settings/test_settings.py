@@ -100,6 +100,7 @@ def test_a_plugin_path_variable_is_split_and_blanks_are_dropped() -> None:
             "line 2: hosting.plugin_path: no such setting (did you mean plugin_paths",
         ),
         ("[hostin]\n", "line 1: hostin: no such setting (did you mean hosting?)"),
+        ("hosting = 3\n", "line 1: hosting: should be a section with settings of its own"),
         ("\n[daemon]\ndrain_limit_s = -1\n", "line 3: daemon.drain_limit_s: input should be greater"),
         ('[delivery]\non_park = "drop"\n', "line 2: delivery.on_park: input should be 'release' or 'hold'"),
         ("[server\n", "not valid TOML"),
