@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ftrackd.cli.files import write_file
 from ftrackd.cli.options import ConfigOption, JsonOption
 from ftrackd.cli.output import print_json
 from ftrackd.errors import FtrackdError, UsageError
@@ -47,9 +48,7 @@ def new(
         raise UsageError(f"a file {target.name} is never loaded: it is taken for a test or for packaging")
     if target.exists():
         raise FtrackdError(f"{target} exists; it is left as it is")
-    text = render_plugin(name, kind)
-    folder.mkdir(parents=True, exist_ok=True)
-    target.write_text(text)
+    write_file(target, render_plugin(name, kind))
     print(f"wrote {target}")
     print(f"`ftrackd check {target}` looks at it, `ftrackd run --sandbox --plugins {folder}` loads it")
 

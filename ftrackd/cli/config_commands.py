@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ftrackd.cli.files import write_file
 from ftrackd.cli.options import ConfigOption, JsonOption, loaded_settings
 from ftrackd.cli.output import print_json, print_table
 from ftrackd.errors import SettingsError
@@ -53,9 +54,7 @@ def init(
         raise SettingsError(
             f"{target} exists; it is left as it is. `ftrackd config init --stdout` prints a new one"
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.touch(mode=0o600)  # before the text: an API key may be added to it later
-    target.write_text(text)
+    write_file(target, text, mode=0o600)  # an API key may be added to it later
     if as_json:
         print_json({"written": target})
     else:

@@ -12,9 +12,11 @@ from typing import Annotated
 import typer
 
 from ftrackd.cli import service_units
+from ftrackd.cli.files import write_file
 from ftrackd.cli.options import JsonOption
 from ftrackd.cli.output import print_json
 from ftrackd.daemon.errors import DaemonError
+from ftrackd.errors import SettingsError
 
 app = typer.Typer(help="Install ftrackd as a service of systemd or launchd.", no_args_is_help=True)
 
@@ -25,10 +27,13 @@ UserOption = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service definition: its file, its text, and the commands that switch it on and off."""
+    """A service definition: its file, its text, the configuration that the service reads, and the commands
+    that switch it on and off.
+    """
 
     file: Path
     text: str
+    config: Path
     enable: list[list[str]]
     disable: list[list[str]]
 
@@ -50,8 +55,8 @@ def describe(*, user: bool, platform: str = sys.platform, home: Path | None = No
         raise DaemonError(
             f"no service definition for {platform}; run `ftrackd run` under its service manager"
         )
+    config = _config_file() if user else Path(service_units.SYSTEM_CONFIG)
     if user:
-        config = _config_file()
         text = service_units.user_unit(command, str(config), str(config.with_name("environment")))
         file = home / ".config/systemd/user/ftrackd.service"
         scope = ["systemctl", "--user"]
@@ -62,6 +67,7 @@ def describe(*, user: bool, platform: str = sys.platform, home: Path | None = No
     return Service(
         file,
         text,
+        config,
         enable=[[*scope, "daemon-reload"], [*scope, "enable", "--now", "ftrackd.service"]],
         disable=[[*scope, "disable", "--now", "ftrackd.service"], [*scope, "daemon-reload"]],
     )
@@ -76,9 +82,11 @@ def _config_file() -> Path:
 def _launchd(command: str, home: Path) -> Service:
     log = home / "Library/Logs/ftrackd.log"
     file = home / "Library/LaunchAgents/com.ftrackd.daemon.plist"
+    config = _config_file()
     return Service(
         file,
-        service_units.property_list(command, str(_config_file()), str(log)),
+        service_units.property_list(command, str(config), str(log)),
+        config,
         enable=[["launchctl", "bootstrap", f"gui/{os.getuid()}", str(file)]],
         disable=[["launchctl", "bootout", f"gui/{os.getuid()}/com.ftrackd.daemon"]],
     )
@@ -103,11 +111,12 @@ def install(
 ) -> None:
     """Write the service definition, enable and start it."""
     service = describe(user=user)
-    try:
-        service.file.parent.mkdir(parents=True, exist_ok=True)
-        service.file.write_text(service.text)
-    except OSError as error:
-        raise DaemonError(f"{service.file}: cannot be written: {error.strerror}") from error
+    if start and not service.config.exists():
+        raise SettingsError(
+            f"{service.config}: no such configuration file; the service reads it and not the variables "
+            f"of your shell; `ftrackd config init {service.config}` writes a commented one"
+        )
+    write_file(service.file, service.text)
     if not as_json:
         print(f"wrote {service.file}")
     if start:

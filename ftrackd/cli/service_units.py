@@ -7,6 +7,9 @@ from html import escape  # XML's own costs every command urllib.request
 SYSTEM_COMMAND = "/opt/ftrackd/bin/ftrackd"
 """Where the packaged units expect the command; ``ftrackd service install`` writes the real place."""
 
+SYSTEM_CONFIG = "/etc/ftrackd/config.toml"
+"""What the service of the whole machine reads."""
+
 _UNIT = """\
 [Unit]
 Description={description}
@@ -105,7 +108,7 @@ def system_unit(command: str = SYSTEM_COMMAND) -> str:
     unit = _UNIT.format(
         description="ftrackd, the event daemon for ftrack",
         command=command,
-        config="/etc/ftrackd/config.toml",
+        config=SYSTEM_CONFIG,
         environment="/etc/ftrackd/environment",
     )
     return unit + _SYSTEM_PART.format(state="ftrackd")

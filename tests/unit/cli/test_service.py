@@ -15,6 +15,7 @@ from ftrackd.cli import service_units
 from ftrackd.cli.app import app
 from ftrackd.cli.service_commands import describe
 from ftrackd.daemon.errors import DaemonError
+from ftrackd.errors import FtrackdError, SettingsError
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -75,3 +76,29 @@ def test_programs_get_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert file.read_text() == shown["text"]
     assert ask("config", "init", str(tmp_path / "c.toml")) == {"written": str(tmp_path / "c.toml")}
     assert ask("config", "init", "--stdout")["text"] == (tmp_path / "c.toml").read_text()
+
+
+def test_a_service_without_a_configuration_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "etc"))
+    result = CliRunner().invoke(app, ["service", "install"])
+    assert isinstance(result.exception, SettingsError)
+    config = tmp_path / "etc/ftrackd/config.toml"
+    assert f"`ftrackd config init {config}` writes" in str(result.exception)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "command", [["config", "init", "file/made.py"], ["new", "made", "--folder", "file"]], ids=lambda c: c[0]
+)
+def test_a_file_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, command)
+    assert isinstance(result.exception, FtrackdError)
+    assert "file/made.py: cannot be written" in str(result.exception)
