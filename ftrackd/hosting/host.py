@@ -479,7 +479,11 @@ class Host:
             self._retired(group, process)
         elif process is group.candidate:
             group.candidate = None
-            self._attempt_failed(group, process, reason)
+            if self._is_stopping:
+                # We ended it ourselves; that says nothing about the plugin.
+                self._stopped(group)
+            else:
+                self._attempt_failed(group, process, reason)
         elif process is group.current:
             group.current = None
             self._crashed(group, process, reason)
@@ -497,12 +501,15 @@ class Host:
         if self._is_stopping:
             for plugin in process.plugins:
                 self._listener.plugin_gone(plugin, "the daemon stops")
-            group.state = "stopped"
-            self.changed(group)
+            self._stopped(group)
             return
         for plugin in process.plugins:
             if plugin not in self._group_of:
                 self._listener.plugin_gone(plugin, "removed")
+
+    def _stopped(self, group: PluginGroup) -> None:
+        group.state = "stopped"
+        self.changed(group)
 
     def _attempt_failed(self, group: PluginGroup, process: HostedProcess, reason: str) -> None:
         group.has_failed_attempt = True

@@ -283,3 +283,28 @@ def test_when_an_event_is_no_json_then_only_its_delivery_fails(tmp_path: Path) -
             outcome = running.listener.wait_for(lambda: running.listener.outcome(100 + number))
             assert outcome.status == "raised"
         assert running.run("listener").status == "returned"
+
+
+def test_when_the_host_stops_while_a_plugin_starts_then_the_plugin_has_not_failed(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    write(
+        plugins,
+        "slow.py",
+        f"""
+        import pathlib, time
+        pathlib.Path({str(begun)!r}).touch()
+        time.sleep(60)
+        def register(session):
+            pass
+        """,
+    )
+    with running_host(plugins) as running:
+        running.listener.wait_for(begun.exists, what="the import to begin")
+    assert {status.state for status in running.listener.states if status.name == "slow"} <= {
+        "starting",
+        "stopping",
+        "stopped",
+    }
+    assert running.listener.states[-1].state == "stopped"
