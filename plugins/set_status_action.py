@@ -42,8 +42,9 @@ class SetStatusAction:
         for task in tasks:
             task["status"] = status
         self.session.commit()
-        logger.info("%d tasks set to %s", len(tasks), status["name"])
-        return {"success": True, "message": f"{len(tasks)} tasks are now {status['name']}."}
+        count = "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
+        logger.info("%s set to %s", count, status["name"])
+        return {"success": True, "message": f"{count} set to {status['name']}."}
 
     def form(self, tasks):
         """Return the form that asks for a status."""
