@@ -172,6 +172,7 @@ def write_anew(path: Path, source: sqlite3.Connection) -> None:
 def connect_reader(path: Path) -> sqlite3.Connection:
     """A connection that cannot write."""
     connection = connect(path)
+    connection.execute("PRAGMA cache_size = -2000")  # it counts and lists now and then
     connection.execute("PRAGMA query_only = ON")
     return connection
 

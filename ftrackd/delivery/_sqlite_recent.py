@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final
 
 Row = tuple[Any, ...]
 
-_LIMIT_BYTES: Final = 8 * 1024 * 1024
+_LIMIT_BYTES: Final = 512 * 1024
 _PAYLOAD_LIMIT_BYTES: Final = 32_768
 _ROW_BYTES: Final = 512  # about what an event takes in memory besides its payload
 
@@ -20,7 +21,8 @@ class RecentEvents:
     """
 
     def __init__(self) -> None:
-        self._rows: dict[int, Row] = {}
+        # Ordered, because the first of a plain dictionary is found behind all that went before it.
+        self._rows: OrderedDict[int, Row] = OrderedDict()
         self._bytes = 0
 
     def get(self, seq: int) -> Row | None:
@@ -34,7 +36,7 @@ class RecentEvents:
                 self._rows[seq] = row
                 self._bytes += len(row[2]) + _ROW_BYTES
         while self._bytes > _LIMIT_BYTES:
-            row = self._rows.pop(next(iter(self._rows)))
+            _, row = self._rows.popitem(last=False)
             self._bytes -= len(row[2]) + _ROW_BYTES
 
     def clear(self) -> None:
