@@ -167,6 +167,7 @@ def live(folder, seed, *, last, events, point=None):
         time.sleep(0.001)
     while not last:
         time.sleep(1)
+    delivery.flush()  # what is not stored yet does not show as open
     deadline = time.monotonic() + 30
     while any(entry.ready + entry.claimed + entry.delayed for entry in delivery.stats().plugins):
         assert time.monotonic() < deadline, delivery.stats()
