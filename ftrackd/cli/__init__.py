@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from typing import Final
+
+INTERRUPTED: Final = 128 + signal.SIGINT
+"""The exit code that shells give to what Ctrl-C ended."""
 
 
 def main() -> None:
     """Entry point of the ``ftrackd`` command; an error is one clear message and its exit code."""
+    try:
+        _run()
+    except KeyboardInterrupt:
+        # While modules are imported, before a command can say what Ctrl-C means to it.
+        sys.exit(INTERRUPTED)
+
+
+def _run() -> None:
     from ftrackd.errors import FtrackdError, SettingsError, UsageError
 
     try:

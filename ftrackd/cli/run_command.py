@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 import typer
 
-from ftrackd.daemon.errors import MissingServerError
+from ftrackd.daemon.errors import ExitCode, MissingServerError
 from ftrackd.errors import SettingsError
 from ftrackd.settings import Settings
 from ftrackd.settings_file import load
@@ -33,18 +33,27 @@ def run_daemon(
         overrides.setdefault("hosting", {})["in_process"] = True
     if log_level:
         overrides.setdefault("logging", {})["level"] = log_level
-    with _sandbox(overrides) if sandbox else contextlib.nullcontext():
-        loaded = load(config, overrides)
-        _require_server(loaded.settings)
-        _configure_log(loaded.settings)
-        for warning in loaded.warnings:
-            log.warning(warning)
-        if sandbox:
-            _announce_sandbox(loaded.settings)
-        from ftrackd.daemon.daemon import Daemon
+    from ftrackd.daemon.signals import StoppedEarly, stopping_early
 
-        exit_code = Daemon(loaded.settings, lends_credentials=sandbox).run()
+    try:
+        with stopping_early(), _sandbox(overrides) if sandbox else contextlib.nullcontext():
+            exit_code = _run_configured(config, overrides, sandbox=sandbox)
+    except StoppedEarly:
+        exit_code = ExitCode.STOPPED
     raise typer.Exit(int(exit_code))
+
+
+def _run_configured(config: Path | None, overrides: dict[str, Any], *, sandbox: bool) -> ExitCode:
+    loaded = load(config, overrides)
+    _require_server(loaded.settings)
+    _configure_log(loaded.settings)
+    for warning in loaded.warnings:
+        log.warning(warning)
+    if sandbox:
+        _announce_sandbox(loaded.settings)
+    from ftrackd.daemon.daemon import Daemon
+
+    return Daemon(loaded.settings, lends_credentials=sandbox).run()
 
 
 def _existing(path: Path) -> Path:

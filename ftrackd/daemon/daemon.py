@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gc
+import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from types import FrameType
-from typing import Any
 
 import structlog
 
@@ -22,6 +21,7 @@ from ftrackd.daemon.notify import ServiceNotifier, Watchdog
 from ftrackd.daemon.parts import Parts
 from ftrackd.daemon.paths import control_socket
 from ftrackd.daemon.reports import Reports
+from ftrackd.daemon.signals import SignalHandlers
 from ftrackd.hosting import PluginStatus
 from ftrackd.settings import Settings
 
@@ -58,10 +58,10 @@ class Daemon:
         self._hooks = Hooks()
         self._notifier = ServiceNotifier()
         self._lifecycle = Lifecycle(self._state_changed)
-        self._stop = threading.Event()
-        self._wake = threading.Event()
-        self._reset_asked = False
-        self._stop_asked_at = 0.0
+        # Handlers of signals tell the main thread to look: a lock may be what it holds at that moment.
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._is_reset_asked = False
+        self._stop_asked_at: float | None = None
         self._is_forced = False
         self._shown: State | None = None
         self._late: list[str] = []
@@ -73,8 +73,7 @@ class Daemon:
         """
         log.info("ftrackd starts", version=ftrackd.__version__, server=self._settings.server.url)
         self._load_extensions()
-        with ExitStack() as stack:
-            self._handle_signals(stack)
+        with self._signal_handlers(), ExitStack() as stack:
             parts = Parts(self._settings, self._lifecycle, self._hooks)
             try:
                 self._serve(parts, stack)
@@ -86,11 +85,6 @@ class Daemon:
         self._hooks.call("shutdown")
         log.info("ftrackd stopped")
         return ExitCode.STOPPED
-
-    def request_stop(self) -> None:
-        """Ask the daemon to drain and end; safe from any thread."""
-        self._stop.set()
-        self._wake.set()
 
     def _serve(self, parts: Parts, stack: ExitStack) -> None:
         control = ControlServer(
@@ -115,7 +109,7 @@ class Daemon:
     def _await_ready(self, parts: Parts) -> None:
         began = time.monotonic()
         while not (parts.is_connected() and self._is_quiet(starting := parts.starting())):
-            if self._stop.is_set():
+            if self._is_stopping():
                 return
             parts.wiring.changed.wait(_LOOK_S)
             parts.wiring.changed.clear()
@@ -141,7 +135,7 @@ class Daemon:
 
     def _await_late(self, parts: Parts) -> None:
         """Let each late plugin join when it is ready; one that fails is reported by the host."""
-        while self._late and not self._stop.is_set():
+        while self._late and not self._is_stopping():
             parts.wiring.changed.wait()
             parts.wiring.changed.clear()
             starting = {status.name for status in parts.starting()}
@@ -154,12 +148,14 @@ class Daemon:
     def _still_starting(self) -> list[str]:
         return [f"still starting: {', '.join(self._late)}"] if self._late else []
 
+    def _is_stopping(self) -> bool:
+        return self._stop_asked_at is not None
+
     def _wait_for_work(self, parts: Parts) -> None:
-        while not self._stop.is_set():
-            self._wake.wait()
-            self._wake.clear()
-            if self._reset_asked:
-                self._reset_asked = False
+        while not self._is_stopping():
+            self._wake.get()
+            if self._is_reset_asked:
+                self._is_reset_asked = False
                 self._notifier.reloading()
                 parts.reset_sessions()
                 self._notifier.ready(self._status_line(self._lifecycle.state, self._lifecycle.degradations))
@@ -175,27 +171,27 @@ class Daemon:
             self._hooks.register(SentryReports(self._settings.sentry, redact), "sentry")
         self._hooks.call("settings_read", settings=self._settings)
 
-    def _handle_signals(self, stack: ExitStack) -> None:
-        handlers: dict[signal.Signals, Callable[[int, FrameType | None], Any]] = {
-            signal.SIGTERM: self._on_stop_signal,
-            signal.SIGINT: self._on_stop_signal,
-            signal.SIGHUP: self._on_reset_signal,
-        }
-        for number, handler in handlers.items():
-            stack.callback(signal.signal, number, signal.signal(number, handler))
+    def _signal_handlers(self) -> SignalHandlers:
+        return SignalHandlers(
+            {
+                signal.SIGTERM: self._on_stop_signal,
+                signal.SIGINT: self._on_stop_signal,
+                signal.SIGHUP: self._on_reset_signal,
+            }
+        )
 
-    def _on_stop_signal(self, number: int, _frame: FrameType | None) -> None:
+    def _on_stop_signal(self) -> None:
         now = time.monotonic()
-        if not self._stop.is_set():
+        if self._stop_asked_at is None:
             self._stop_asked_at = now
-            self.request_stop()
+            self._wake.put(None)
         elif not self._is_forced and now - self._stop_asked_at > SAME_SIGNAL_S:
             self._is_forced = True
             raise _Forced
 
-    def _on_reset_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._reset_asked = True
-        self._wake.set()
+    def _on_reset_signal(self) -> None:
+        self._is_reset_asked = True
+        self._wake.put(None)
 
     def _state_changed(self, state: State, degradations: Mapping[str, str]) -> None:
         line = self._status_line(state, degradations)

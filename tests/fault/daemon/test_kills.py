@@ -5,8 +5,11 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -212,3 +215,22 @@ def test_when_a_callback_outlives_the_drain_then_its_attempt_does_not_count(
     daemon.wait_for(lambda: daemon.plugin("recorder")["running"], what="running again")
     assert daemon.status()["journal"]["dead"] == 0
     daemon.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_when_it_is_stopped_while_its_sandbox_starts_then_nothing_is_left(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    variables = {**os.environ, "TMPDIR": str(tmp_path), "FTRACKD_CONFIG": os.devnull}
+    command = [sys.executable, "-m", "ftrackd", "run", "--sandbox"]
+    with subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, start_new_session=True) as daemon:
+        process = psutil.Process(daemon.pid)
+        deadline = time.monotonic() + 20
+        while not (children := process.children(recursive=True)):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        daemon.send_signal(number)
+        written = daemon.stderr.read() if daemon.stderr else b""
+    assert (daemon.returncode, written) == (0, b"")
+    assert not psutil.wait_procs(children, timeout=5)[1]
+    assert not list(tmp_path.iterdir())
