@@ -55,8 +55,8 @@ class SignalHandlers:
 
     def _handle(self, number: int, _frame: object) -> None:
         if number == _WAKE:
-            # What was there before has been handled: Python goes by the numbers of signals, and this one comes
-            # after those that stop a process.
+            # What was there before has been handled: Python goes by the numbers of signals, and this one
+            # comes after those that stop a process.
             self._looked = self._asked
         else:
             self._handlers[signal.Signals(number)]()
