@@ -36,9 +36,10 @@ class OpeningGuard:
         self._holders: list[SocketHolder | SimpleNamespace] = []
         self._is_over = False
         self._is_ended = False
+        self._thread = threading.Thread(target=self._watch, name="ftrack-event-hub-guard", daemon=True)
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._watch, name="ftrack-event-hub-guard", daemon=True).start()
+        self._thread.start()
         return self
 
     def __exit__(
@@ -47,6 +48,8 @@ class OpeningGuard:
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
+        # Whoever ends a hub may fork next, or look for what it left behind.
+        self._thread.join()
 
     @property
     def is_ended(self) -> bool:

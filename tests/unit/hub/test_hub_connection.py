@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 
 import pytest
 
 from ftrackd.api.event.base import Event
-from ftrackd.api.event.hub import ConnectionState, EventHub, HubLimits, OutgoingQueueFull, ReconnectPolicy
+from ftrackd.api.event.hub import ConnectionState, EventHub, OutgoingQueueFull
 from ftrackd.api.exception import EventHubConnectionError
 
 from .hub_server import DEADLINE_S, HubServer, eventually
+from .hubs import quick_hub
 from .tcp_proxy import TcpProxy
-
-QUICK = ReconnectPolicy(first_delay_s=0.02, delay_cap_s=0.1, shortest_delay_s=0.001, refused_delay_s=0.05)
-
-
-def _hub(url, **limits):
-    return EventHub(url, "anna", "key", reconnect=QUICK, limits=HubLimits(**limits))
-
-
-def _closed_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def test_when_connecting_then_credentials_go_to_the_handshake_and_nowhere_else():
@@ -50,7 +39,7 @@ def test_when_connecting_then_credentials_go_to_the_handshake_and_nowhere_else()
 
 def test_when_connected_then_everybody_is_announced_once_and_replies_first():
     with HubServer() as server:
-        hub = _hub(server.url)
+        hub = quick_hub(server.url)
         hub.subscribe("topic=before", print, subscriber={"id": "before", "note": "é"})
         hub.connect()
         assert hub.connected
@@ -74,7 +63,7 @@ def test_when_connected_then_everybody_is_announced_once_and_replies_first():
 
 def test_when_many_threads_subscribe_while_it_connects_then_each_is_announced_exactly_once():
     with HubServer() as server:
-        hub = _hub(server.url)
+        hub = quick_hub(server.url)
         hub.connect()
 
         def subscribe(number):
@@ -98,7 +87,7 @@ def test_when_many_threads_subscribe_while_it_connects_then_each_is_announced_ex
 
 def test_when_metadata_is_no_json_then_it_works_here_and_the_log_says_that_the_server_is_not_told(caplog):
     with HubServer() as server:
-        hub = _hub(server.url)
+        hub = quick_hub(server.url)
         hub.subscribe("topic=a", lambda event: 5, subscriber={"widget": object()})
         hub.connect()
         hub.subscribe("topic=a", lambda event: 6, subscriber={"widget": object()})
@@ -110,7 +99,7 @@ def test_when_metadata_is_no_json_then_it_works_here_and_the_log_says_that_the_s
 def test_when_disconnected_then_everything_published_before_has_arrived():
     with HubServer() as server:
         server.routes_events = False
-        hub = _hub(server.url, flush_timeout_s=DEADLINE_S)
+        hub = quick_hub(server.url, flush_timeout_s=DEADLINE_S)
         hub.connect()
         for number in range(1000):
             hub.publish(Event("a", data={"n": number}))
@@ -120,7 +109,7 @@ def test_when_disconnected_then_everything_published_before_has_arrived():
 
 def test_when_the_server_is_behind_then_disconnect_waits_for_it():
     with HubServer() as server:
-        hub = _hub(server.url, flush_timeout_s=DEADLINE_S)
+        hub = quick_hub(server.url, flush_timeout_s=DEADLINE_S)
         hub.connect()
         server.peer.next_frame("ftrack.meta.subscribe")
         server.reading.clear()
@@ -138,7 +127,7 @@ def test_when_the_server_is_behind_then_disconnect_waits_for_it():
 def test_when_the_server_acknowledges_nothing_then_disconnect_ends_in_the_time_allowed():
     with HubServer() as server:
         server.acknowledgement = None
-        hub = _hub(server.url, flush_timeout_s=0.1)
+        hub = quick_hub(server.url, flush_timeout_s=0.1)
         hub.connect()
         hub.publish(Event("a"))
         hub.disconnect()
@@ -148,7 +137,7 @@ def test_when_the_server_acknowledges_nothing_then_disconnect_ends_in_the_time_a
 
 def test_when_published_before_connecting_then_it_is_sent_in_order_after_the_announcements():
     with HubServer() as server:
-        hub = _hub(server.url)
+        hub = quick_hub(server.url)
         hub.init_connection()
         hub.init_connection()
         for number in range(3):
@@ -162,7 +151,7 @@ def test_when_published_before_connecting_then_it_is_sent_in_order_after_the_ann
 
 
 def test_when_too_much_waits_for_the_connection_then_publishing_is_refused_and_counted():
-    hub = _hub("http://127.0.0.1:9", outgoing_packets=2)
+    hub = quick_hub("http://127.0.0.1:9", outgoing_packets=2)
     hub.init_connection()
     hub.publish(Event("a"))
     hub.publish(Event("a"))
@@ -176,7 +165,7 @@ def test_when_too_much_waits_for_the_connection_then_publishing_is_refused_and_c
 
 def test_when_the_server_had_not_acknowledged_an_event_then_it_is_sent_again_with_the_same_id(caplog):
     with HubServer() as server, TcpProxy(server.port) as proxy:
-        hub = _hub(proxy.url, heartbeat_timeout_s=0.4)
+        hub = quick_hub(proxy.url, heartbeat_timeout_s=0.4)
         acknowledged = threading.Event()
         hub.connect()
         hub.send_raw(b'{"topic":"first"}', on_ack=lambda arguments: acknowledged.set())
@@ -200,7 +189,7 @@ def test_when_the_server_had_not_acknowledged_an_event_then_it_is_sent_again_wit
 def test_when_the_server_never_acknowledges_then_nothing_is_sent_twice():
     with HubServer() as server:
         server.acknowledgement = None
-        hub = _hub(server.url)
+        hub = quick_hub(server.url)
         hub.connect()
         hub.publish(Event("a"))
         eventually(lambda: server.peer.published("a"))
@@ -215,7 +204,7 @@ def test_when_the_server_never_acknowledges_then_nothing_is_sent_twice():
 
 def test_when_raw_events_are_relayed_then_they_travel_unchanged_and_the_acknowledgement_comes_back():
     with HubServer() as server:
-        hub = _hub(server.url)
+        hub = quick_hub(server.url)
         answers = []
         hub.connect()
         raw = '{"topic":"a","id":"1","data":{"x": 1.50, "é":null},"source":{"id":"other"}}'.encode()
@@ -231,7 +220,7 @@ def test_when_raw_events_are_relayed_then_they_travel_unchanged_and_the_acknowle
 def test_when_no_acknowledgement_comes_then_the_relay_is_told_within_the_time():
     with HubServer() as server:
         server.acknowledgement = None
-        hub = _hub(server.url, acknowledgement_timeout_s=0.05)
+        hub = quick_hub(server.url, acknowledgement_timeout_s=0.05)
         answers = []
         hub.connect()
         hub.send_raw(b'{"topic":"a"}', on_ack=answers.append)
@@ -248,7 +237,7 @@ def test_when_no_acknowledgement_comes_then_the_relay_is_told_within_the_time():
 def test_when_too_many_acknowledgements_are_awaited_then_the_oldest_is_given_up():
     with HubServer() as server:
         server.acknowledgement = None
-        hub = _hub(server.url, pending_acknowledgements=3)
+        hub = quick_hub(server.url, pending_acknowledgements=3)
         hub.connect()
         answers = []
         for number in range(5):
@@ -259,7 +248,7 @@ def test_when_too_many_acknowledgements_are_awaited_then_the_oldest_is_given_up(
 
 def test_when_replies_do_not_come_in_time_then_their_callback_is_forgotten_and_counted():
     with HubServer() as server:
-        hub = _hub(server.url, reply_timeout_s=0.05, pending_replies=2)
+        hub = quick_hub(server.url, reply_timeout_s=0.05, pending_replies=2)
         hub.connect()
         replies = []
         asked = Event("nobody.listens")
@@ -276,7 +265,7 @@ def test_when_replies_do_not_come_in_time_then_their_callback_is_forgotten_and_c
 
 def test_when_several_subscribers_reply_then_each_reply_comes_once():
     with HubServer() as server:
-        asker, answerer = _hub(server.url), _hub(server.url)
+        asker, answerer = quick_hub(server.url), quick_hub(server.url)
         for number in range(3):
             answerer.subscribe("topic=question", lambda event, number=number: {"n": number}, priority=number)
         answerer.subscribe("topic=question", lambda event: None)
@@ -300,7 +289,7 @@ def test_when_several_subscribers_reply_then_each_reply_comes_once():
 
 def test_when_nobody_waits_then_the_oldest_events_are_discarded_counted_and_reported(caplog):
     with HubServer() as server:
-        hub = _hub(server.url, incoming_events=5)
+        hub = quick_hub(server.url, incoming_events=5)
         received = []
         hub.subscribe("topic=a", lambda event: received.append(event["data"]["n"]))
         hub.connect()
@@ -316,7 +305,7 @@ def test_when_nobody_waits_then_the_oldest_events_are_discarded_counted_and_repo
 
 def test_when_tapped_then_events_come_as_sent_and_are_not_queued():
     with HubServer() as server:
-        hub = _hub(server.url)
+        hub = quick_hub(server.url)
         called, tapped = [], []
         hub.subscribe("topic=a", called.append)
         untap = hub.tap(tapped.append)
@@ -340,7 +329,7 @@ def test_when_tapped_then_events_come_as_sent_and_are_not_queued():
 
 def test_when_connected_and_disconnected_then_local_events_say_so():
     with HubServer() as server:
-        hub = _hub(server.url)
+        hub = quick_hub(server.url)
         topics = []
         hub.subscribe("topic=ftrack.meta.*", lambda event: topics.append(event["topic"]))
         hub.connect()
@@ -355,7 +344,7 @@ def test_when_connected_and_disconnected_then_local_events_say_so():
 
 def test_when_somebody_publishes_that_the_hub_was_disconnected_then_waiting_goes_on():
     with HubServer() as server:
-        hub = _hub(server.url)
+        hub = quick_hub(server.url)
         topics = []
         hub.subscribe("topic=*", lambda event: topics.append(event["topic"]))
         hub.connect()
@@ -369,7 +358,7 @@ def test_when_somebody_publishes_that_the_hub_was_disconnected_then_waiting_goes
 
 def test_when_several_threads_wait_then_a_disconnect_ends_them_all():
     with HubServer() as server:
-        hub = _hub(server.url)
+        hub = quick_hub(server.url)
         hub.connect()
         threads = [threading.Thread(target=hub.wait) for _ in range(4)]
         for thread in threads:
@@ -384,7 +373,7 @@ def test_when_several_threads_wait_then_a_disconnect_ends_them_all():
 
 def test_when_events_wait_at_the_disconnect_then_the_log_counts_them(caplog):
     with HubServer() as server:
-        hub = _hub(server.url)
+        hub = quick_hub(server.url)
         hub.subscribe("topic=a", lambda event: hub.disconnect())
         hub.connect()
         for _ in range(5):
@@ -397,7 +386,7 @@ def test_when_events_wait_at_the_disconnect_then_the_log_counts_them(caplog):
 
 def test_when_a_duration_is_given_then_wait_returns_after_it():
     with HubServer() as server:
-        hub = _hub(server.url)
+        hub = quick_hub(server.url)
         hub.connect()
         begun = time.monotonic()
         hub.wait(0.2)
@@ -407,7 +396,7 @@ def test_when_a_duration_is_given_then_wait_returns_after_it():
 
 def test_when_disconnected_and_connected_again_then_everything_works_again():
     with HubServer() as server:
-        hub = _hub(server.url)
+        hub = quick_hub(server.url)
         received = []
         hub.subscribe("topic=a", lambda event: received.append(1))
         for round_number in (1, 2, 3):
@@ -426,7 +415,7 @@ def test_when_disconnected_and_connected_again_then_everything_works_again():
 
 def test_when_disconnected_for_a_reconnect_then_publishes_are_kept_for_it():
     with HubServer() as server:
-        hub = _hub(server.url)
+        hub = quick_hub(server.url)
         hub.connect()
         hub.disconnect(unsubscribe=False, reconnect=True)
         assert not hub.connected

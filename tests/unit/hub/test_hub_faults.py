@@ -19,9 +19,8 @@ from ftrackd.api.event.hub import EventHub, HubLimits, ReconnectPolicy
 from ftrackd.api.exception import EventHubConnectionError, EventHubPacketError
 
 from .hub_server import DEADLINE_S, HubServer, Peer, eventually, frame
+from .hubs import QUICK, hub_threads, quick_hub
 from .tcp_proxy import TcpProxy
-
-QUICK = ReconnectPolicy(first_delay_s=0.02, delay_cap_s=0.1, shortest_delay_s=0.001, refused_delay_s=0.05)
 
 
 @dataclass
@@ -41,10 +40,6 @@ def _pending_acknowledgement(arguments: str) -> Callable[[Peer], None]:
         peer.send(f"6:::1{arguments}")
 
     return cause
-
-
-def _hub_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("ftrack-event-hub")]
 
 
 FAULTS = [
@@ -264,7 +259,7 @@ def test_when_the_server_is_heard_again_then_the_hub_is_live_again_on_the_same_c
 
 def test_when_the_handshake_names_a_heartbeat_timeout_then_that_is_used():
     with HubServer(heartbeat_timeout="1") as server:
-        hub = EventHub(server.url, "anna", "key", reconnect=QUICK)
+        hub = quick_hub(server.url)
         hub.connect()
         server.wait_for_peer(2)
         hub.disconnect()
@@ -298,7 +293,7 @@ def test_when_the_link_is_slow_then_packets_arrive_whole():
 
 def test_when_the_server_restarts_then_the_hub_comes_back_with_all_subscriptions():
     server = HubServer()
-    hub = EventHub(server.url, "anna", "key", reconnect=QUICK)
+    hub = quick_hub(server.url)
     received = []
     hub.subscribe("topic=a", lambda event: received.append(event["data"]["n"]), subscriber={"id": "one"})
     hub.subscribe("topic=b", lambda event: None, subscriber={"id": "two"})
@@ -319,7 +314,7 @@ def test_when_the_server_restarts_then_the_hub_comes_back_with_all_subscriptions
 
 def test_when_the_session_has_expired_before_the_socket_opens_then_a_new_handshake_is_made():
     with HubServer() as server:
-        hub = EventHub(server.url, "anna", "key", reconnect=QUICK)
+        hub = quick_hub(server.url)
         hub.connect()
         first = server.peer.session_id
         server.socket_status = 400
@@ -373,7 +368,7 @@ def test_when_the_first_connection_fails_then_connect_says_why_and_leaves_nothin
         assert "canary-key" not in str(caught.value)
         assert hub.state == "closed"
         assert not hub.connected
-        eventually(lambda: not _hub_threads())
+        eventually(lambda: not hub_threads())
         server.handshake_answer = lambda headers: None
         hub.connect()
         assert hub.state == "live"
@@ -415,7 +410,7 @@ def _fail():
 @pytest.mark.parametrize("error", [_fail, lambda: sys.exit("by my own fault")], ids=["raises", "exits"])
 def test_when_callbacks_of_the_hub_fail_then_the_reader_goes_on(error, caplog):
     with HubServer() as server:
-        hub = EventHub(server.url, "anna", "key", reconnect=QUICK)
+        hub = quick_hub(server.url)
         hub.on_state_change(lambda change: error())
         hub.connect()
         tapped = []
@@ -463,7 +458,7 @@ def test_when_the_server_refuses_the_size_of_an_event_then_that_is_given_up_and_
                 refuse(peer, text)
 
         server.packet = packet
-        hub = EventHub(server.url, "anna", "key", reconnect=QUICK)
+        hub = quick_hub(server.url)
         hub.connect()
         server.peer.send('6:::1+[{"success":true}]')
         eventually(lambda: hub._server_acknowledges)

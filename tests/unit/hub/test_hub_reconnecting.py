@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import threading
 import time
 
 import pytest
 
 from ftrackd.api.event.base import Event
-from ftrackd.api.event.hub import EventHub, HubLimits, ReconnectPolicy
+from ftrackd.api.event.hub import EventHub, ReconnectPolicy
 from ftrackd.api.exception import EventHubConnectionError
 
 from .hub_server import DEADLINE_S, HubServer, eventually
-
-QUICK = ReconnectPolicy(first_delay_s=0.02, delay_cap_s=0.1, shortest_delay_s=0.001, refused_delay_s=0.05)
-
-
-def _hub(url, **limits):
-    return EventHub(url, "anna", "key", reconnect=QUICK, limits=HubLimits(**limits))
-
-
-def _closed_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+from .hubs import closed_port, hub_threads, quick_hub
 
 
 def test_when_the_server_comes_later_then_a_background_connection_finds_it():
-    port = _closed_port()
-    hub = _hub(f"http://127.0.0.1:{port}")
+    port = closed_port()
+    hub = quick_hub(f"http://127.0.0.1:{port}")
     thread = hub.connect_in_background()
     assert thread.is_alive()
     assert hub.state == "connecting"
@@ -45,7 +34,7 @@ def test_when_the_server_comes_later_then_a_background_connection_finds_it():
 
 def test_when_attempts_are_limited_and_used_up_then_wait_ends_and_publishing_is_refused(caplog):
     hub = EventHub(
-        f"http://127.0.0.1:{_closed_port()}",
+        f"http://127.0.0.1:{closed_port()}",
         "anna",
         "key",
         reconnect=ReconnectPolicy(attempts=3, first_delay_s=0.01),
@@ -64,7 +53,7 @@ def test_when_attempts_are_limited_and_used_up_then_wait_ends_and_publishing_is_
 
 def test_when_disconnected_during_the_back_off_then_that_ends_at_once():
     policy = ReconnectPolicy(first_delay_s=60, shortest_delay_s=60)
-    hub = EventHub(f"http://127.0.0.1:{_closed_port()}", "anna", "key", reconnect=policy)
+    hub = EventHub(f"http://127.0.0.1:{closed_port()}", "anna", "key", reconnect=policy)
     thread = hub.connect_in_background()
     eventually(lambda: "refused" in str(hub._connection.last_error))
     hub.disconnect()
@@ -81,7 +70,7 @@ def test_when_disconnected_during_a_handshake_then_that_ends_at_once_and_no_sock
             answering.wait(DEADLINE_S)
 
         server.handshake_answer = stall
-        hub = _hub(server.url)
+        hub = quick_hub(server.url)
         thread = hub.connect_in_background()
         eventually(lambda: server.handshakes)
         hub.disconnect()
@@ -102,7 +91,7 @@ def test_when_a_handshake_takes_long_then_callbacks_still_expire_meanwhile():
             answering.wait(DEADLINE_S)
 
         server.handshake_answer = stall
-        hub = _hub(server.url, reply_timeout_s=0.01)
+        hub = quick_hub(server.url, reply_timeout_s=0.01)
         hub.connect_in_background()
         hub.publish(Event("a"), on_reply=print)
         eventually(lambda: hub.statistics.expired_replies == 1)
@@ -114,7 +103,7 @@ def test_when_a_handshake_takes_long_then_callbacks_still_expire_meanwhile():
 
 def test_when_reconnect_is_called_then_a_new_connection_replaces_the_old_one():
     with HubServer() as server:
-        hub = _hub(server.url)
+        hub = quick_hub(server.url)
         hub.connect()
         hub.reconnect()
         assert hub.state == "live"
@@ -130,7 +119,7 @@ def test_when_reconnect_is_called_then_a_new_connection_replaces_the_old_one():
 
 def test_when_a_reconnect_fails_then_it_says_so_after_its_attempts_and_the_hub_goes_on():
     server = HubServer()
-    hub = _hub(server.url)
+    hub = quick_hub(server.url)
     hub.connect()
     server.stop()
     with pytest.raises(EventHubConnectionError, match="Failed to reconnect"):
@@ -142,7 +131,7 @@ def test_when_a_reconnect_fails_then_it_says_so_after_its_attempts_and_the_hub_g
 
 def test_when_the_hub_reconnects_then_nobodys_logging_is_muted():
     with HubServer() as server:
-        hub = _hub(server.url)
+        hub = quick_hub(server.url)
         hub.connect()
         logging.disable(logging.DEBUG)
         try:
@@ -160,7 +149,7 @@ def test_when_the_hub_reconnects_then_nobodys_logging_is_muted():
 
 def test_when_hooks_are_removed_then_they_are_not_called_any_more():
     with HubServer() as server:
-        hub = _hub(server.url)
+        hub = quick_hub(server.url)
         changes = []
         remove = hub.on_state_change(changes.append)
         hub.connect()
@@ -174,14 +163,11 @@ def test_when_hooks_are_removed_then_they_are_not_called_any_more():
 
 
 def test_when_a_hub_comes_and_goes_then_no_thread_and_no_socket_stays():
-    def hub_threads():
-        return [thread for thread in threading.enumerate() if thread.name.startswith("ftrack-event-hub")]
-
     with HubServer() as server:
         eventually(lambda: not hub_threads())
         files = len(os.listdir("/proc/self/fd"))
         for _ in range(5):
-            hub = _hub(server.url)
+            hub = quick_hub(server.url)
             hub.connect()
             hub.reconnect()
             hub.disconnect()
@@ -192,7 +178,7 @@ def test_when_a_hub_comes_and_goes_then_no_thread_and_no_socket_stays():
 def test_when_connecting_and_disconnecting_race_then_nothing_is_left_running():
     with HubServer() as server:
         for step in range(30):
-            hub = _hub(server.url)
+            hub = quick_hub(server.url)
             failures = []
 
             def connect(hub=hub, failures=failures):
@@ -208,9 +194,5 @@ def test_when_connecting_and_disconnecting_race_then_nothing_is_left_running():
             connecting.join(DEADLINE_S)
             hub.close()
             assert hub.state == "closed"
-        eventually(
-            lambda: (
-                not [thread for thread in threading.enumerate() if thread.name.startswith("ftrack-event-hub")]
-            )
-        )
+        eventually(lambda: not hub_threads())
         eventually(lambda: all(peer.gone.is_set() for peer in server.peers))

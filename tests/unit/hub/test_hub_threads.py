@@ -7,12 +7,11 @@ import threading
 import pytest
 
 from ftrackd.api.event.base import Event
-from ftrackd.api.event.hub import EventHub, ReconnectPolicy, ServerDetails
+from ftrackd.api.event.hub import EventHub, ServerDetails
 from ftrackd.api.event.websocket_transport import WebSocketTransport
 
 from .hub_server import DEADLINE_S, HubServer, eventually, frame
-
-QUICK = ReconnectPolicy(first_delay_s=0.02, delay_cap_s=0.1, shortest_delay_s=0.001)
+from .hubs import quick_hub
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def server():
 
 @pytest.fixture
 def hub(server):
-    hub = EventHub(server.url, "anna", "key", reconnect=QUICK)
+    hub = quick_hub(server.url)
     hub.connect()
     yield hub
     hub.close()
@@ -106,7 +105,7 @@ def test_when_a_thread_of_the_hub_disconnects_then_waiting_ends_and_the_hub_can_
 
 def test_when_a_hook_disconnects_or_reconnects_in_the_moment_of_connecting_then_nothing_hangs(server):
     for call in (EventHub.disconnect, EventHub.reconnect):
-        hub = EventHub(server.url, "anna", "key", reconnect=QUICK)
+        hub = quick_hub(server.url)
         hub.on_state_change(
             lambda change, hub=hub, call=call: (
                 call(hub) if change.current == "live" and not hub.reconnect_count else None

@@ -6,12 +6,11 @@ import queue
 import time
 
 from ftrackd.api.event.base import Event
-from ftrackd.api.event.hub import EventHub, ReconnectPolicy
+from ftrackd.api.event.hub import EventHub
 from ftrackd.api.event.transport import TransportClosed, TransportError
 
 from .hub_server import HubServer, eventually
-
-QUICK = ReconnectPolicy(first_delay_s=0.02, delay_cap_s=0.1, shortest_delay_s=0.001, refused_delay_s=0.05)
+from .hubs import QUICK
 
 
 class QueueTransport:

@@ -14,13 +14,13 @@ import pytest
 import requests.utils
 
 from ftrackd.api.event.base import Event
-from ftrackd.api.event.hub import EventHub, HubLimits, ReconnectPolicy
+from ftrackd.api.event.hub import EventHub, HubLimits
 from ftrackd.api.exception import EventHubConnectionError
 
 from .http_proxy import HttpProxy
 from .hub_server import DEADLINE_S, HubServer, eventually
+from .hubs import QUICK
 
-QUICK = ReconnectPolicy(first_delay_s=0.02, delay_cap_s=0.1, shortest_delay_s=0.001)
 OK = b"HTTP/1.1 200 OK\r\n"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\n"
 
