@@ -144,7 +144,7 @@ class DaemonProcess:
         found: dict[str, Any] = plugins[name]
         return found
 
-    def wait_for(self, condition: Callable[[], Any], timeout_s: float = 10.0, what: str = "it") -> Any:
+    def wait_for(self, condition: Callable[[], Any], timeout_s: float = 30.0, what: str = "it") -> Any:
         """Return the first true value of ``condition``; nobody answering counts as false.
 
         Raise :class:`DaemonProcessError` with the log when the time is over or the daemon has ended.

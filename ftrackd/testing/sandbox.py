@@ -20,7 +20,7 @@ from typing import IO, Any, Final
 from ftrackd.errors import FtrackdError
 
 START_TIMEOUT_S: Final = 30.0
-STOP_TIMEOUT_S: Final = 5.0
+STOP_TIMEOUT_S: Final = 30.0
 DEFAULT_USER: Final = "demo"
 
 

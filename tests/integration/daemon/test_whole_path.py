@@ -18,7 +18,7 @@ from tests.daemon_fixtures import RECORDER, Recording
 Run = Callable[..., DaemonProcess]
 
 
-def ask(session: Any, topic: str, data: dict[str, Any], timeout_s: float = 10.0) -> Any:
+def ask(session: Any, topic: str, data: dict[str, Any], timeout_s: float = 30.0) -> Any:
     """Publish an event from a second client and return the data of the first reply."""
     replies: list[Any] = []
     session.event_hub.publish(
@@ -165,7 +165,7 @@ def test_ctrl_c_stops_everything_and_leaves_nothing_running(run_daemon: Run) -> 
     family = psutil.Process(daemon.pid).children(recursive=True)
     assert family
     assert daemon.stop(number=signal.SIGINT) == 0
-    _, alive = psutil.wait_procs(family, timeout=5)
+    _, alive = psutil.wait_procs(family, timeout=30)
     assert not alive, alive
     assert not (daemon.state_dir / "control.sock").exists()
 
@@ -174,7 +174,7 @@ def test_when_the_main_process_is_killed_then_no_plugin_process_is_left(run_daem
     daemon = run_daemon()
     family = psutil.Process(daemon.pid).children(recursive=True)
     daemon.kill()
-    _, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=30)
     assert not alive, alive
 
 

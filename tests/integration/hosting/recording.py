@@ -110,7 +110,7 @@ class RecordingListener:
             self.states.append(status)
             self.changed.notify_all()
 
-    def wait_for(self, condition: Callable[[], Any], timeout_s: float = 10.0, what: str = "") -> Any:
+    def wait_for(self, condition: Callable[[], Any], timeout_s: float = 30.0, what: str = "") -> Any:
         """Wait until *condition* is true and return its value; fail with all that was heard."""
         deadline = time.monotonic() + timeout_s
         with self.changed:
@@ -145,7 +145,7 @@ class RunningHost:
         self.folder = folder
         self._number = 0
 
-    def wait_ready(self, *plugins: str, timeout_s: float = 20.0) -> None:
+    def wait_ready(self, *plugins: str, timeout_s: float = 30.0) -> None:
         """Wait until each of *plugins* takes deliveries."""
         wanted = set(plugins)
         self.listener.wait_for(
@@ -159,7 +159,7 @@ class RunningHost:
         return next(status for status in self.host.statuses() if status.name == plugin)
 
     def wait_status(
-        self, plugin: str, condition: Callable[[PluginStatus], Any], timeout_s: float = 10.0
+        self, plugin: str, condition: Callable[[PluginStatus], Any], timeout_s: float = 30.0
     ) -> PluginStatus:
         """Wait until the status of *plugin* fulfils *condition* and return it."""
         deadline = time.monotonic() + timeout_s
@@ -208,7 +208,7 @@ class RunningHost:
         assert self.statuses(identifiers) == list(expected)
 
     def run(
-        self, plugin: str, topic: str = "test.event", timeout_s: float = 10.0, **data: Any
+        self, plugin: str, topic: str = "test.event", timeout_s: float = 30.0, **data: Any
     ) -> HostedOutcome:
         """Deliver an event and return its outcome."""
         identifier = self.send(plugin, topic, **data)

@@ -138,7 +138,7 @@ def test_when_a_reply_is_relayed_then_on_reply_is_called_while_a_callback_waits(
                     answers.append(reply["data"])
                     answered.set()
                 session.event_hub.publish(ftrack_api.event.base.Event("test.question"), on_reply=on_reply)
-                assert answered.wait(5)
+                assert answered.wait(30)
                 session.event_hub.publish(ftrack_api.event.base.Event("test.answer", data=answers[0]))
             session.event_hub.subscribe("topic=test.event", ask)
         """,

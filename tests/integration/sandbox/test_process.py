@@ -38,7 +38,7 @@ def test_when_started_then_prints_what_clients_need_then_ready():
     with process:
         lines = [process.stdout.readline().strip() for _ in range(4)]
         process.send_signal(signal.SIGINT)
-        assert process.wait(5) == 0
+        assert process.wait(30) == 0
     assert re.fullmatch(r"FTRACK_SERVER=http://127\.0\.0\.1:\d+", lines[0])
     assert lines[1:3] == ["FTRACK_API_USER=demo", "FTRACK_API_KEY=given"]
     assert lines[3].startswith("sandbox ready")
@@ -57,7 +57,7 @@ def test_when_signalled_with_clients_connected_then_ends_at_once_with_0(number):
         with pytest.raises(OSError):
             while True:
                 socket.create_connection(("127.0.0.1", int(process.url.rpartition(":")[2])), 1).close()
-                assert time.monotonic() - started < 5
+                assert time.monotonic() - started < 20
         assert process.stop() == 0
 
 
@@ -72,7 +72,7 @@ def test_when_signalled_again_and_again_until_the_end_then_the_exit_code_is_0(nu
     with process:
         while not process.stdout.readline().startswith("sandbox ready"):
             assert process.poll() is None
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while process.poll() is None:
             assert time.monotonic() < deadline
             process.send_signal(number)
@@ -87,7 +87,7 @@ def test_when_sockets_are_frozen_then_the_end_does_not_wait_for_them():
         process.fault("freeze_sockets")
         started = time.monotonic()
         assert process.stop() == 0
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 20
 
 
 def test_when_a_user_is_named_in_another_case_then_the_key_is_good_for_the_user_there_is():

@@ -47,7 +47,7 @@ def collected() -> Iterator[tuple[int, list[str]]]:
     sentry_sdk.get_global_scope().set_client(None)
     server.shutdown()
     server.server_close()
-    thread.join(5)
+    thread.join(30)
 
 
 def test_failures_arrive_with_their_plugin_and_without_secrets(collected: tuple[int, list[str]]) -> None:

@@ -11,7 +11,7 @@ from ftrackd.settings import DeliverySettings
 from tests.contract.outcome import Ended
 
 
-def eventually(condition: Callable[[], object], what: str = "", within_s: float = 10.0) -> None:
+def eventually(condition: Callable[[], object], what: str = "", within_s: float = 30.0) -> None:
     """Wait until the condition holds; fail when it does not in time."""
     deadline = time.monotonic() + within_s
     while not condition():

@@ -23,7 +23,7 @@ def receiving(running, count):
     reader.start()
     eventually(lambda: waits(running) or not reader.is_alive(), "the reader waits, or is through")
     yield lanes
-    reader.join(10)
+    reader.join(30)
     assert not reader.is_alive()
 
 
@@ -108,7 +108,7 @@ def test_when_events_never_cease_then_operators_are_served_all_the_same(monkeypa
                 stored.append(running.delivery.stats().events)
         finally:
             stop.set()
-            reader.join(10)
+            reader.join(30)
         assert stored == sorted(stored)
         assert stored[0] >= 10, "what was received before the flush"
 
@@ -154,6 +154,6 @@ def test_when_much_waits_for_a_slow_journal_then_its_progress_is_seen_before_the
             asking = threading.Thread(target=running.delivery.prove_progress, daemon=True)
             asking.start()
             eventually(lambda: running.delivery._writer._requests)
-        asking.join(10)
+        asking.join(30)
         assert not asking.is_alive()
         assert running.delivery.health.waiting > 100

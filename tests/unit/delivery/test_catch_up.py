@@ -348,15 +348,15 @@ def test_when_stopped_while_it_runs_then_it_ends_and_goes_on_at_the_next_start(t
 
         def meanwhile():
             started.set()
-            assert go_on.wait(5)
+            assert go_on.wait(30)
 
         first.log.meanwhile = meanwhile
         first.catch_up.connected()
-        assert started.wait(5)
+        assert started.wait(30)
         stopping = threading.Thread(target=first.catch_up.stop)
         stopping.start()
         go_on.set()
-        stopping.join(5)
+        stopping.join(30)
         assert not stopping.is_alive()
     with Scene(rows, journal=SqliteJournal(tmp_path / "journal.sqlite")) as second:
         second.catch_up.connected()

@@ -67,11 +67,11 @@ def test_when_somebody_must_be_alone_then_running_work_ends_first_and_menus_are_
     def work() -> None:
         with turnstile.passing(patient=True):
             inside.set()
-            release.wait(5)
+            release.wait(30)
             log.append("work")
 
     def alone() -> None:
-        inside.wait(5)
+        inside.wait(30)
         waiting.set()
         with turnstile.alone():
             log.append("alone")
@@ -79,8 +79,8 @@ def test_when_somebody_must_be_alone_then_running_work_ends_first_and_menus_are_
     threads = [threading.Thread(target=target) for target in (work, alone)]
     for thread in threads:
         thread.start()
-    waiting.wait(5)
-    deadline = time.monotonic() + 5
+    waiting.wait(30)
+    deadline = time.monotonic() + 30
     while not turnstile._waiting and time.monotonic() < deadline:
         time.sleep(0.001)
     with turnstile.passing(patient=False):
@@ -89,7 +89,7 @@ def test_when_somebody_must_be_alone_then_running_work_ends_first_and_menus_are_
     patient.start()
     release.set()
     for thread in (*threads, patient):
-        thread.join(5)
+        thread.join(30)
     assert log == ["menu", "work", "alone", "patient"]
 
 

@@ -26,7 +26,7 @@ def test_when_the_server_comes_later_then_a_background_connection_finds_it():
     assert hub.publish(Event("a")) is True
     assert not hub.wait_until_connected(0.05)
     with HubServer(port=port) as server:
-        assert hub.wait_until_connected(10)
+        assert hub.wait_until_connected(DEADLINE_S)
         eventually(lambda: server.peer.published("a"))
         assert hub.state_reason == "Connected."
         hub.disconnect()
@@ -97,7 +97,7 @@ def test_when_a_handshake_takes_long_then_callbacks_still_expire_meanwhile():
         eventually(lambda: hub.statistics.expired_replies == 1)
         assert hub.state == "connecting"
         answering.set()
-        assert hub.wait_until_connected(10)
+        assert hub.wait_until_connected(DEADLINE_S)
         hub.disconnect()
 
 

@@ -9,7 +9,7 @@ from ftrackd.api.event.base import Event
 from ftrackd.api.event.hub import EventHub
 from ftrackd.api.event.transport import TransportClosed, TransportError
 
-from .hub_server import HubServer, eventually
+from .hub_server import DEADLINE_S, HubServer, eventually
 from .hubs import QUICK
 
 
@@ -54,8 +54,8 @@ def test_when_a_transport_of_ones_own_is_given_then_the_hub_works_over_it():
     received = []
     hub.subscribe("topic=a", lambda event: received.append(event["data"]))
     hub.connect_in_background()
-    assert hub.wait_until_connected(5)
-    assert "ftrack.meta.reply" in transports[1].sent.get(timeout=5)
+    assert hub.wait_until_connected(DEADLINE_S)
+    assert "ftrack.meta.reply" in transports[1].sent.get(timeout=DEADLINE_S)
     transports[1].to_receive.put('5:::{"name":"ftrack.event","args":[{"topic":"a","data":{"n":1}}]}')
     while not received:
         hub.wait(0.02)

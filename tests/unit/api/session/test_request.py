@@ -167,13 +167,14 @@ def test_when_nobody_listens_then_the_error_is_ours_and_that_of_requests(session
 
 
 @pytest.mark.parametrize("url", ["studio.example", "gopher://studio.example", "http://"])
-def test_when_the_url_is_none_then_nothing_is_repeated(session: Session, url: str) -> None:
+def test_when_the_url_is_none_then_nothing_is_repeated(
+    session: Session, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     session._server_url = url
-    started = time.monotonic()
     with pytest.raises(exception.ServerRequestError, match=r"studio\.example|http") as caught:
         session.query("Task").first()
     assert caught.value.passing is False
-    assert time.monotonic() - started < 0.2
+    assert "trying again" not in caplog.text
     assert isinstance(caught.value, requests.RequestException)
 
 
@@ -213,19 +214,17 @@ def test_when_the_server_is_silent_then_the_time_runs_out(session: Session, serv
     release = threading.Event()
 
     def answer(request: dict[str, Any]) -> Any:
-        release.wait(10)
+        release.wait(30)
         return rows("Task")
 
     server.answer = answer
     session.request_timeout = 0.2
     session.create("Task")
-    started = time.monotonic()
     try:
         with pytest.raises(requests.Timeout) as caught:
             session.commit()
     finally:
         release.set()
-    assert time.monotonic() - started < 5
     assert isinstance(caught.value, exception.ServerTimeoutError)
     assert caught.value.sent is True
 
@@ -263,7 +262,7 @@ def test_when_a_session_waits_to_repeat_then_closing_ends_the_wait(
     while not server.calls:
         time.sleep(0.005)
     session.close()
-    asking.join(10)
+    asking.join(30)
     assert not asking.is_alive()
     assert len(errors) == 1
 

@@ -141,7 +141,7 @@ def test_when_a_file_is_read_during_a_transaction_then_readers_see_the_state_bef
             transaction.create("Folder", {"id": "f", "name": "f", "parent_id": PROJECT})
             reader = threading.Thread(target=lambda: seen.append(_count(store, "context")))
             reader.start()
-            reader.join(10)
+            reader.join(30)
             within = transaction.connection.execute(
                 sa.select(sa.func.count()).select_from(table("context"))
             ).scalar()
