@@ -20,7 +20,7 @@ from ftrackd.api import _json
 from ftrackd.hosting.capture import OutputLines
 from ftrackd.hosting.errors import LinkError
 from ftrackd.hosting.group import PluginGroup
-from ftrackd.hosting.link import READ_BYTES, Frame, FrameDecoder, encode_frame, returned_report
+from ftrackd.hosting.link import READ_BYTES, Frame, FrameDecoder, encode_frame, returned_reports
 from ftrackd.hosting.loop import HostLoop
 from ftrackd.hosting.model import HostedDelivery, PluginSubscription, RunningCallback
 from ftrackd.hosting.stacks import plugin_stacks
@@ -425,7 +425,7 @@ class HostedProcess:
 
     def _heard(self, kind: str, frames: Iterator[Frame]) -> None:
         if kind == "returned":
-            self._on_returned(self, [returned_report(frame) for frame in frames])
+            self._on_returned(self, [report for frame in frames for report in returned_reports(frame)])
         elif kind == "done":
             self._on_done(self, list(frames))
         else:

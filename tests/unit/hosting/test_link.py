@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftrackd.hosting.errors import LinkError
-from ftrackd.hosting.link import FrameDecoder, Link, encode_frame, receive_frame
+from ftrackd.hosting.link import FrameDecoder, Link, encode_frame, receive_frame, returned_reports
 
 HEADERS = st.dictionaries(
     st.text(max_size=5), st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()
@@ -34,6 +34,39 @@ def test_when_cut_anywhere_then_the_same_frames_come_out(
         data = data[cut:]
     received += decoder.feed(data)
     assert [(frame.kind, dict(frame.header), frame.payload) for frame in received] == frames
+
+
+@settings(max_examples=60)
+@given(
+    kinds=st.lists(st.sampled_from(["returned", "returned", "other"]), max_size=12),
+    cuts=st.lists(st.integers(1, 60), max_size=20),
+)
+def test_when_deliveries_returned_then_each_report_comes_out_in_its_place(
+    kinds: list[str], cuts: list[int]
+) -> None:
+    ours, theirs = socket.socketpair()
+    link = Link(ours)
+    for number, kind in enumerate(kinds):
+        if kind == "returned":
+            link.send_returned(number, number / 2)
+        else:
+            link.send("other", {"number": number})
+    link.close()
+    decoder = FrameDecoder()
+    received: list[tuple[str, int, float]] = []
+    with theirs:
+        for cut in [*cuts, 10_000]:
+            for frame in decoder.feed(theirs.recv(cut)):
+                if frame.kind == "returned":
+                    received += [("returned", *report) for report in returned_reports(frame)]
+                else:
+                    received.append(("other", frame.header["number"], frame.header["number"] / 2))
+    assert received == [(kind, number, number / 2) for number, kind in enumerate(kinds)]
+
+
+def test_when_a_frame_has_neither_header_nor_report_then_it_is_refused() -> None:
+    with pytest.raises(LinkError, match="neither"):
+        FrameDecoder().feed(b"\0\0\0\0\0\0\0\x08" + b"x" * 8)
 
 
 @given(data=st.binary(max_size=200))
