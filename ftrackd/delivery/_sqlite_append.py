@@ -8,26 +8,33 @@ from itertools import chain
 from typing import Final
 
 from ftrackd.delivery import _sqlite_rows
+from ftrackd.delivery._sqlite_known import Known
 from ftrackd.delivery._sqlite_recent import Row
-from ftrackd.delivery._sqlite_schema import delivery_checksum, encode_keys, event_checksum
-from ftrackd.delivery._sqlite_statements import GIVE_WAY
+from ftrackd.delivery._sqlite_schema import (
+    delivery_checksum,
+    encode_keys,
+    event_checksum,
+    ready_checksums,
+)
+from ftrackd.delivery._sqlite_statements import GIVE_WAY, MAY_GIVE_WAY
 from ftrackd.delivery.clock import JournalClock
 from ftrackd.delivery.journal import Appended, NewDelivery, NewEvent
 
 _INSERT_DELIVERY: Final = """
 INSERT INTO delivery
-    (id, event_seq, plugin, state, attempts, due_at, token, keys, replayed, checksum, coalesce_key)
-VALUES (?, ?, ?, ?, 0, ?, 0, ?, ?, ?, ?)
+    (id, event_seq, plugin, state, attempts, due_at, keys, replayed, checksum, coalesce_key)
+VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?)
 """
 
 
 class SqliteAppend:
     """Stores events within one transaction. ``events`` are the rows of those that it stored, by number."""
 
-    def __init__(self, connection: sqlite3.Connection, clock: JournalClock, now: float) -> None:
+    def __init__(self, connection: sqlite3.Connection, clock: JournalClock, now: float, known: Known) -> None:
         self._connection = connection
         self._clock = clock
         self._now = now
+        self._known = known
         self._last_event = _LastNumber(connection, "event")
         self._last_delivery = _LastNumber(connection, "delivery")
         self._event_rows: list[Row] = []  # not inserted yet, like the next
@@ -36,14 +43,14 @@ class SqliteAppend:
 
     def append(self, received: Sequence[tuple[NewEvent, Sequence[NewDelivery]]]) -> list[Appended]:
         """Store events with their deliveries; one whose id is stored already changes nothing."""
-        known = self._known([event.id for event, _ in received])
+        stored = self._stored([event.id for event, _ in received])
         appended: list[Appended] = []
         for event, deliveries in received:
-            seq = known.get(event.id)
+            seq = stored.get(event.id)
             if seq is not None:
                 appended.append(Appended(seq, stored=False))
                 continue
-            seq = known[event.id] = self._add_event(event)
+            seq = stored[event.id] = self._add_event(event)
             if _are_alike(deliveries):
                 self._add_ready(seq, deliveries, int(event.replayed))
                 appended.append(Appended(seq, stored=True))
@@ -56,7 +63,7 @@ class SqliteAppend:
         self._insert_added()
         return appended
 
-    def _known(self, event_ids: Sequence[str]) -> dict[str, int]:
+    def _stored(self, event_ids: Sequence[str]) -> dict[str, int]:
         found: dict[str, int] = {}
         for portion in _sqlite_rows.portions(event_ids):
             found.update(
@@ -77,11 +84,13 @@ class SqliteAppend:
     def _add_ready(self, seq: int, deliveries: Sequence[NewDelivery], replayed: int) -> None:
         if not deliveries:
             return
-        keys = encode_keys(deliveries[0].keys)
+        keys = deliveries[0].keys
+        text = encode_keys(keys)
         for delivery in deliveries:
             plugin, one = delivery.plugin, self._last_delivery.next()
-            checksum = delivery_checksum(one, seq, plugin, 0, 0, 0.0, 0, keys, replayed)
-            self._ready_rows.append((one, seq, plugin, keys, replayed, checksum))
+            checksum, seal = ready_checksums(one, seq, plugin, 0, 0.0, text, replayed)
+            self._ready_rows.append((one, seq, plugin, text, replayed, checksum))
+            self._known.upcoming.append(plugin, (one, seq, 0, keys, replayed, seal))
 
     def _insert_added(self) -> None:
         for statement, rows in (
@@ -98,22 +107,25 @@ class SqliteAppend:
         due_at = now + delivery.due_in_s if delivery.due_in_s > 0 else 0.0
         gone = 0
         if delivery.coalesce_key is not None:
-            rows = self._connection.execute(
-                GIVE_WAY, {"now": now, "plugin": delivery.plugin, "key": delivery.coalesce_key}
-            ).fetchall()
-            gone = len(rows)
+            dues = self._give_way(delivery.plugin, delivery.coalesce_key)
+            gone = len(dues)
             # The first event of a burst sets the time, so that an endless burst is still delivered once in
             # each window.
-            due_at = min((row[0] for row in rows), default=due_at)
-        delivery_id, state, keys = self._last_delivery.next(), 2 if due_at else 0, encode_keys(delivery.keys)
-        checksum = delivery_checksum(delivery_id, seq, delivery.plugin, state, 0, due_at, 0, keys, replayed)
+            due_at = min(dues, default=due_at)
+        plugin, keys, one = delivery.plugin, encode_keys(delivery.keys), self._last_delivery.next()
+        if due_at:
+            checksum = delivery_checksum(one, seq, plugin, 2, 0, due_at, keys, replayed)
+            self._known.upcoming.hindered(plugin)
+        else:
+            checksum, seal = ready_checksums(one, seq, plugin, 0, due_at, keys, replayed)
+            self._known.upcoming.append(plugin, (one, seq, 0, delivery.keys, replayed, seal))
         self._connection.execute(
             _INSERT_DELIVERY,
             (
-                delivery_id,
+                one,
                 seq,
-                delivery.plugin,
-                state,
+                plugin,
+                2 if due_at else 0,
                 due_at,
                 keys,
                 replayed,
@@ -122,6 +134,17 @@ class SqliteAppend:
             ),
         )
         return gone
+
+    def _give_way(self, plugin: str, coalesce_key: str) -> list[float]:
+        """Close what nobody has claimed of a plugin with this key; return when each was due."""
+        dues: list[float] = []
+        claimed = self._known.leases.of(plugin)
+        for one, due_at in self._connection.execute(MAY_GIVE_WAY, (plugin, coalesce_key)).fetchall():
+            if one not in claimed:
+                self._known.upcoming.forget(plugin)
+                self._connection.execute(GIVE_WAY, {"id": one, "now": self._now})
+                dues.append(due_at)
+        return dues
 
 
 class _LastNumber:

@@ -42,37 +42,20 @@ def insert_events(count: int) -> str:
 def insert_ready(count: int) -> str:
     """SQL that inserts so many deliveries that may run now: id, event, plugin, keys, replayed, checksum."""
     return (
-        "INSERT INTO delivery (id, event_seq, plugin, state, attempts, due_at, token, keys, replayed,"  # noqa: S608
-        f" checksum) VALUES {_places(count, '(?, ?, ?, 0, 0, 0.0, 0, ?, ?, ?)')}"
-    )
-
-
-@functools.cache
-def claim(count: int) -> str:
-    """SQL that leases so many deliveries: owner and end of the lease, then id, token, checksum of each."""
-    return (
-        "UPDATE delivery SET state = 1, token = chosen.token, checksum = chosen.checksum, owner = ?,"  # noqa: S608
-        f" lease_until = ? FROM {_tokens(count)} AS chosen WHERE delivery.id = chosen.id"
+        "INSERT INTO delivery (id, event_seq, plugin, state, attempts, due_at, keys, replayed,"  # noqa: S608
+        f" checksum) VALUES {_places(count, '(?, ?, ?, 0, 0, 0.0, ?, ?, ?)')}"
     )
 
 
 @functools.cache
 def close(count: int) -> str:
-    """SQL that finishes so many deliveries: the time, then id, token, checksum of each.
-
-    It leaves alone what has another token.
-    """
-    # The plus keeps SQLite from searching everything claimed instead of looking each one up.
+    """SQL that finishes so many deliveries: the time, then id and checksum of each."""
     return (
-        "UPDATE delivery SET state = 5, checksum = done.checksum, settled_at = ?"  # noqa: S608
-        f" FROM {_tokens(count)} AS done"
-        " WHERE delivery.id = done.id AND delivery.token = done.token AND +delivery.state = 1"
+        "UPDATE delivery SET state = 5, checksum = done.checksum, settled_at = ? FROM"  # noqa: S608
+        f" (SELECT column1 AS id, column2 AS checksum FROM (VALUES {_places(count, '(?, ?)')})) AS done"
+        # The plus keeps SQLite from searching by the state instead of looking each one up.
+        " WHERE delivery.id = done.id AND +delivery.state IN (0, 2)"
     )
-
-
-def _tokens(count: int) -> str:
-    rows = _places(count, "(?, ?, ?)")
-    return f"(SELECT column1 AS id, column2 AS token, column3 AS checksum FROM (VALUES {rows}))"  # noqa: S608
 
 
 def _places(count: int, row: str) -> str:

@@ -23,11 +23,11 @@ _WAL_HEADER_BYTES: Final = 32
 _FRAME_HEADER_BYTES: Final = 24
 _EVENT_COLUMNS: Final = "seq, id, topic, payload, received_at, replayed, checksum"
 _DELIVERY_COLUMNS: Final = (
-    "id, event_seq, plugin, state, attempts, due_at, token, keys, replayed, checksum,"
-    " coalesce_key, error, error_id, settled_at, owner, lease_until"
+    "id, event_seq, plugin, state, attempts, due_at, keys, replayed, checksum,"
+    " coalesce_key, error, error_id, settled_at"
 )
 _CHECKED_COLUMNS: Final = {
-    "delivery": "id, event_seq, plugin, state, attempts, due_at, token, keys, replayed",
+    "delivery": "id, event_seq, plugin, state, attempts, due_at, keys, replayed",
     "event": "id, topic, payload, received_at, replayed",
 }
 # The texts that these statements are made of are constants of this module, here and below.
@@ -35,7 +35,7 @@ _COPY_EVENT: Final = (
     f"INSERT INTO event ({_EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"  # noqa: S608
 )
 _COPY_DELIVERY: Final = (
-    f"INSERT INTO delivery ({_DELIVERY_COLUMNS}) VALUES ({', '.join('?' * 16)}) ON CONFLICT DO NOTHING"  # noqa: S608
+    f"INSERT INTO delivery ({_DELIVERY_COLUMNS}) VALUES ({', '.join('?' * 13)}) ON CONFLICT DO NOTHING"  # noqa: S608
 )
 
 _log = structlog.stdlib.get_logger("ftrackd.delivery.salvage")
@@ -210,7 +210,7 @@ def salvage(report: SalvageReport, target: sqlite3.Connection) -> SalvageReport:
                 deliveries += 1
             else:
                 unreadable += 1
-        _copy_memory(source, target)
+        _copy_texts(source, target)
         target.execute("COMMIT")
     except BaseException:
         target.execute("ROLLBACK")
@@ -305,39 +305,27 @@ def _insert_event(target: sqlite3.Connection, row: tuple[Any, ...]) -> bool:
 
 
 def _insert_delivery(target: sqlite3.Connection, row: tuple[Any, ...]) -> bool:
-    delivery_id, seq, plugin, state, attempts, due_at, token, keys, replayed, checksum, *rest = row
-    values = (delivery_id, seq, _text(plugin), state, attempts, due_at, token, _text(keys), replayed)
+    delivery_id, seq, plugin, state, attempts, due_at, keys, replayed, checksum, *rest = row
+    values = (delivery_id, seq, _text(plugin), state, attempts, due_at, _text(keys), replayed)
     if (
         delivery_checksum(*values) != checksum
         or not target.execute("SELECT 1 FROM event WHERE seq = ?", (seq,)).fetchone()
     ):
         return False
-    coalesce_key, error, error_id, settled_at, owner, lease_until = rest
-    target.execute(
-        _COPY_DELIVERY,
-        (
-            *values,
-            checksum,
-            *map(_optional, (coalesce_key, error, error_id)),
-            settled_at,
-            _optional(owner),
-            lease_until,
-        ),
-    )
+    coalesce_key, error, error_id, settled_at = rest
+    texts = map(_optional, (coalesce_key, error, error_id))
+    target.execute(_COPY_DELIVERY, (*values, checksum, *texts, settled_at))
     return True
 
 
-def _copy_memory(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
-    try:
-        rows = source.execute("SELECT name, value FROM memory").fetchall()
-    except sqlite3.Error:
-        rows = []
-    target.executemany(
-        "INSERT INTO memory VALUES (?, ?) ON CONFLICT DO NOTHING",
-        [(_text(name), _text(value)) for name, value in rows],
-    )
-    # Tokens only ever grow, also when the text that says how far they had come is lost.
-    highest = target.execute("SELECT max(token) FROM delivery").fetchone()[0] or 0
-    known = target.execute("SELECT value FROM memory WHERE name = 'token'").fetchone()
-    if known is None or not known[0].isdigit() or int(known[0]) < highest:
-        target.execute("INSERT OR REPLACE INTO memory VALUES ('token', ?)", (str(highest),))
+def _copy_texts(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """What is remembered, and which deliveries were claimed."""
+    for table in ("memory", "lease"):
+        try:
+            rows = source.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608
+        except sqlite3.Error:
+            rows = []
+        target.executemany(
+            f"INSERT INTO {table} VALUES (?, ?) ON CONFLICT DO NOTHING",  # noqa: S608
+            [(_text(name), _text(value)) for name, value in rows],
+        )

@@ -11,12 +11,14 @@ from typing import Final
 
 from ftrackd.delivery.journal import State
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 APPLICATION_ID: Final = 0x6674726B  # "ftrk": names the file for file(1) and refuses somebody else's database
 
 # The state is stored as its number; an index over the unfinished alone keeps claims fast however many are
 # closed.
 _UNFINISHED: Final = int(State.PARKED)
+# The ids of what is claimed, as a JSON array. Without a checksum: a wrong one costs an attempt.
+_LEASE: Final = "CREATE TABLE lease (plugin TEXT PRIMARY KEY, deliveries TEXT NOT NULL) WITHOUT ROWID;"
 SCHEMA: Final = f"""
 CREATE TABLE event (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -35,35 +37,43 @@ CREATE TABLE delivery (
     state INTEGER NOT NULL,
     attempts INTEGER NOT NULL,
     due_at REAL NOT NULL,
-    token INTEGER NOT NULL,
     keys TEXT NOT NULL,
     replayed INTEGER NOT NULL,
     checksum INTEGER NOT NULL,
-    owner TEXT,
-    lease_until REAL,
     coalesce_key TEXT,
     error TEXT,
     error_id TEXT,
     settled_at REAL
 );
 CREATE INDEX delivery_unfinished ON delivery (plugin, state, id) WHERE state < {_UNFINISHED};
-CREATE INDEX delivery_claimed ON delivery (owner) WHERE state = {int(State.CLAIMED)};
 CREATE INDEX delivery_dead ON delivery (id) WHERE state IN ({int(State.HELD)}, {int(State.PARKED)});
 CREATE INDEX delivery_event ON delivery (event_seq);
 CREATE INDEX delivery_coalesce ON delivery (plugin, coalesce_key)
     WHERE coalesce_key IS NOT NULL AND state IN ({int(State.READY)}, {int(State.DELAYED)});
 CREATE TABLE memory (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+{_LEASE}
 """
 
-UPGRADES: Final = {
-    1: """UPDATE delivery SET checksum = delivery_checksum(
-              id, event_seq, plugin, state, attempts, due_at, token, keys, replayed);""",
-}
-"""What makes of a journal of this version one of the next. 1: the checksums were made in another way."""
+_CLAIMS_LEAVE_THEIR_ROWS: Final = """
+INSERT INTO lease SELECT plugin, json_group_array(id) FROM delivery WHERE state = 1 GROUP BY plugin;
+UPDATE delivery SET state = 0 WHERE state = 1;
+DROP INDEX delivery_claimed;
+ALTER TABLE delivery DROP COLUMN token;
+ALTER TABLE delivery DROP COLUMN owner;
+ALTER TABLE delivery DROP COLUMN lease_until;
+UPDATE delivery
+    SET checksum = delivery_checksum(id, event_seq, plugin, state, attempts, due_at, keys, replayed);
+"""
+UPGRADES: Final = {1: "", 2: _LEASE + _CLAIMS_LEAVE_THEIR_ROWS}
+"""What makes of a journal of this version one of the next.
 
-_NUMBERS: Final = struct.Struct("!qqqdqq")
+1: the checksums were made in another way; the next step makes them anew. 2: each claim was written into its
+delivery's row.
+"""
+
+_NUMBERS: Final = struct.Struct("!qqqdq")
 _STATES: Final = {int(state): bytes([state]) for state in State}
-_CLAIMED: Final = _STATES[State.CLAIMED]
+_READY: Final = _STATES[State.READY]
 _CLOSED: Final = _STATES[State.CLOSED]
 
 
@@ -80,32 +90,27 @@ def delivery_checksum(
     state: int,
     attempts: int,
     due_at: float,
-    token: int,
     keys: str,
     replayed: int,
 ) -> int:
     """CRC-32 over what decides about a delivery; -1, which no row has, for values of another type."""
     try:
-        numbers = _NUMBERS.pack(delivery_id, event_seq, attempts, due_at, token, replayed)
+        numbers = _NUMBERS.pack(delivery_id, event_seq, attempts, due_at, replayed)
         return zlib.crc32(_STATES[state], zlib.crc32(numbers, _text_checksum(plugin, keys)))
     except (struct.error, KeyError, TypeError):
         return -1
 
 
-def claim_checksums(
-    delivery_id: int,
-    event_seq: int,
-    plugin: str,
-    attempts: int,
-    due_at: float,
-    token: int,
-    keys: str,
-    replayed: int,
+def ready_checksums(
+    delivery_id: int, event_seq: int, plugin: str, attempts: int, due_at: float, keys: str, replayed: int
 ) -> tuple[int, int]:
-    """The checksums of a delivery that is claimed now: as it is then, and when it is closed."""
-    numbers = _NUMBERS.pack(delivery_id, event_seq, attempts, due_at, token, replayed)
+    """The checksums of a delivery that is ready, as it is and when it is closed.
+
+    Raises struct.error for values of another type.
+    """
+    numbers = _NUMBERS.pack(delivery_id, event_seq, attempts, due_at, replayed)
     head = zlib.crc32(numbers, _text_checksum(plugin, keys))
-    return zlib.crc32(_CLAIMED, head), zlib.crc32(_CLOSED, head)
+    return zlib.crc32(_READY, head), zlib.crc32(_CLOSED, head)
 
 
 @functools.lru_cache(maxsize=8192)
@@ -130,5 +135,5 @@ def decode_keys(text: str) -> tuple[str, ...]:
 
 def add_functions(connection: sqlite3.Connection) -> None:
     """Make the checksums available to SQL, so that a bulk change keeps them right."""
-    connection.create_function("delivery_checksum", 9, delivery_checksum, deterministic=True)
+    connection.create_function("delivery_checksum", 8, delivery_checksum, deterministic=True)
     connection.create_function("event_checksum", 5, event_checksum, deterministic=True)

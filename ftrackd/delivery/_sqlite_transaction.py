@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import sqlite3
-import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from ftrackd.api import _json
-from ftrackd.delivery import _sqlite_rows
 from ftrackd.delivery import _sqlite_statements as sql
 from ftrackd.delivery._sqlite_append import SqliteAppend
+from ftrackd.delivery._sqlite_claims import SqliteClaims
 from ftrackd.delivery._sqlite_file import content_size_bytes
-from ftrackd.delivery._sqlite_recent import RecentEvents, Row
-from ftrackd.delivery._sqlite_schema import claim_checksums, decode_keys, event_checksum
+from ftrackd.delivery._sqlite_known import Known
+from ftrackd.delivery._sqlite_schema import decode_keys
 from ftrackd.delivery.clock import JournalClock
-from ftrackd.delivery.errors import JournalCorruptError
 from ftrackd.delivery.journal import (
     Appended,
     Claim,
@@ -29,11 +25,13 @@ from ftrackd.delivery.journal import (
     Replay,
     Replayed,
 )
-from ftrackd.delivery.ordering import Candidate, choose
 
 # No wait is longer than this after a restart: a clock that was corrected backwards would otherwise make a
 # retry wait for the difference.
 LONGEST_DELAY_S: Final = 3600.0
+
+TOKENS_OF_ONE_OPENING: Final = 1 << 32
+"""A process that opens the journal begins above all tokens of those before it, without writing each."""
 
 
 class SqliteTransaction:
@@ -43,35 +41,34 @@ class SqliteTransaction:
         self,
         connection: sqlite3.Connection,
         clock: JournalClock,
-        tokens: int,
         path: Path,
-        recent: RecentEvents,
+        known: Known,
     ) -> None:
         self._connection = connection
         self._clock = clock
-        self._path = path
         # One time for all of it: what is not due when it claims is still to come when it asks for that.
         self._now = clock.now()
-        self._tokens_before = tokens
-        self.tokens = tokens
-        self._recent = recent
-        self._appending = SqliteAppend(connection, clock, self._now)
+        self._known = known
+        self._appending = SqliteAppend(connection, clock, self._now, known)
         self.events = self._appending.events  # stored in this transaction, or read and found sound
+        self._claims = SqliteClaims(connection, clock, self._now, path, known, self.events)
 
     def finish(self) -> None:
         """Write what is kept once for each transaction."""
-        if self.tokens != self._tokens_before:
-            self.remember("token", str(self.tokens))
+        self._known.leases.store(self._connection)
 
     def recover(self) -> None:
-        """End every lease and bound every wait."""
-        self._connection.execute("UPDATE delivery SET lease_until = 0 WHERE state = 1")
+        """Take over the leases of an earlier process, which have ended, and bound every wait."""
+        self._known.leases.load(self._connection)
         self._connection.execute(sql.CLAMP, {"limit": self._now + LONGEST_DELAY_S})
+        row = self._connection.execute("SELECT value FROM memory WHERE name = 'openings'").fetchone()
+        openings = int(row[0]) + 1 if row and row[0].isdigit() else 1
+        self.remember("openings", str(openings))
+        self._known.tokens = openings * TOKENS_OF_ONE_OPENING
 
-    def recall_tokens(self) -> None:
-        """Go on with tokens where an earlier process ended."""
-        row = self._connection.execute("SELECT value FROM memory WHERE name = 'token'").fetchone()
-        self._tokens_before = self.tokens = int(row[0]) if row else 0
+    def keep_leases(self) -> None:
+        """Write the leases to a file that took the place of a damaged one."""
+        self._known.leases.store_everything(self._connection)
 
     def append(self, event: NewEvent, deliveries: Sequence[NewDelivery]) -> Appended:
         """Store an event with its deliveries; an event whose id is stored already changes nothing."""
@@ -83,226 +80,52 @@ class SqliteTransaction:
 
     def claim(self, plugin: str, owner: str, limit: int, ready: int, lease_s: float) -> list[Claim]:
         """Lease the oldest deliveries of a plugin that may run, in their order."""
-        if limit <= 0:
-            return []
-        try:
-            rows = self._claimable(plugin, owner, limit, ready)
-            return self._lease(rows, plugin, owner, self._now + lease_s) if rows else []
-        except (struct.error, TypeError) as error:
-            raise JournalCorruptError(
-                f"The journal {self._path} is damaged: a delivery has values of another type.", self._path
-            ) from error
-
-    def _claimable(self, plugin: str, owner: str, limit: int, ready: int) -> list[Row]:
-        if self._anything_waits(plugin, owner):
-            chosen = choose(self._candidates(plugin, owner, self._now), limit, ready)
-            return self._connection.execute(sql.CHOSEN, (_json.dumps(chosen).decode(),)).fetchall()
-        return self._oldest(plugin, limit, ready)
-
-    def _anything_waits(self, plugin: str, owner: str) -> bool:
-        """Whether something may stand in the way of what is ready: waits, is held, or is leased to others."""
-        row = self._connection.execute(sql.ANYTHING_WAITS, {"plugin": plugin, "owner": owner}).fetchone()
-        return row is not None
-
-    def _oldest(self, plugin: str, limit: int, ready: int) -> list[Row]:
-        """The oldest that are ready, when nothing stands in their way and keys do not matter."""
-        rows = self._oldest_at_once(plugin, limit)
-        if rows is None:
-            rows = self._connection.execute(sql.READY, (plugin, limit)).fetchall()
-        if any(row[2] for row in rows):
-            chosen = choose((Candidate(row[0], (), tried=row[2] > 0) for row in rows), limit, ready)
-            return rows[: len(chosen)]
-        return rows
-
-    def _oldest_at_once(self, plugin: str, limit: int) -> list[Row] | None:
-        """The same as rows of sql.READY, read in few steps; None when something about them is unusual."""
-        (text,) = self._connection.execute(sql.READY_AT_ONCE, (plugin, limit)).fetchone()
-        rows: list[Row] = []
-        for delivery_id, seq, attempts, was_delayed, keys, replayed in sorted(_json.loads(text)):
-            if was_delayed:
-                return None
-            try:
-                keys = bytes.fromhex(keys).decode() if keys else ""
-            except UnicodeDecodeError:
-                return None
-            rows.append((delivery_id, seq, attempts, 0.0, keys, replayed))
-        return rows
-
-    def _read_events(self, seqs: Iterable[int]) -> None:
-        """Have these events at hand.
-
-        Raises:
-            JournalCorruptError: when one is missing or not what was stored.
-        """
-        wanted = {seq for seq in seqs if seq not in self.events}
-        for seq in wanted:
-            known = self._recent.get(seq)
-            if known is not None:
-                self.events[seq] = known
-        missing = [seq for seq in wanted if seq not in self.events]
-        if not missing:
-            return
-        found = self._connection.execute(sql.EVENTS, (_json.dumps(missing).decode(),)).fetchall()
-        for seq, event_id, topic, payload, received_at, replayed, checksum in found:
-            if event_checksum(event_id, topic, payload, received_at, replayed) != checksum:
-                raise JournalCorruptError(
-                    f"The journal {self._path} is damaged: event {event_id} is not what was stored.",
-                    self._path,
-                )
-            self.events[seq] = (event_id, topic, payload, received_at, replayed, checksum)
-        if len(found) < len(missing):
-            raise JournalCorruptError(
-                f"The journal {self._path} is damaged: a delivery has no event.", self._path
-            )
-
-    def _lease(self, rows: Sequence[Row], plugin: str, owner: str, lease_until: float) -> list[Claim]:
-        self._read_events(row[1] for row in rows)
-        claims, changes = self._leased(rows, plugin)
-        for portion in _sqlite_rows.portions(changes):
-            self._connection.execute(
-                _sqlite_rows.claim(len(portion)),
-                (owner, lease_until, *itertools.chain.from_iterable(portion)),
-            )
-        return claims
-
-    def _leased(self, rows: Sequence[Row], plugin: str) -> tuple[list[Claim], list[tuple[int, int, int]]]:
-        """Claims, and the id, token and checksum of each row's change."""
-        claims: list[Claim] = []
-        changes: list[tuple[int, int, int]] = []
-        for delivery_id, seq, attempts, due_at, keys, replayed in rows:
-            event_id, topic, payload, received_at, _, _ = self.events[seq]
-            self.tokens += 1
-            token = self.tokens
-            leased, closed = claim_checksums(
-                delivery_id, seq, plugin, attempts, due_at, token, keys, replayed
-            )
-            claims.append(
-                Claim(
-                    delivery_id,
-                    token,
-                    plugin,
-                    event_id,
-                    topic,
-                    payload,
-                    decode_keys(keys),
-                    attempts + 1,
-                    bool(replayed),
-                    received_at,
-                    closed,
-                )
-            )
-            changes.append((delivery_id, token, leased))
-        return claims, changes
-
-    def _candidates(self, plugin: str, owner: str, now: float) -> Iterator[Candidate]:
-        ready = self._connection.execute(
-            "SELECT id, keys, 0, attempts > 0 FROM delivery"
-            " WHERE plugin = ? AND state < 4 AND unlikely(state = 0) ORDER BY id",
-            (plugin,),
-        )
-        others = self._connection.execute(
-            "SELECT id, keys, state <> 2 OR due_at > :now, attempts > 0 FROM delivery"
-            " WHERE plugin = :plugin AND state < 4 AND state > 0"
-            " AND NOT (state = 1 AND owner = :owner) ORDER BY id",
-            {"plugin": plugin, "now": now, "owner": owner},
-        ).fetchall()
-        for delivery_id, keys, blocks, tried in heapq.merge(ready, others, key=lambda row: row[0]):
-            yield Candidate(delivery_id, decode_keys(keys), bool(blocks), bool(tried))
+        return self._claims.claim(plugin, owner, limit, ready, lease_s) if limit > 0 else []
 
     def is_ready(self, plugin: str) -> bool:
         """Whether a delivery of the plugin is ready or due, be it that something stands in its way."""
-        row = self._connection.execute(
-            """SELECT 1 WHERE EXISTS (
-                   SELECT 1 FROM delivery WHERE plugin = :plugin AND state < 4 AND unlikely(state = 0))
-               OR EXISTS (
-                   SELECT 1 FROM delivery WHERE plugin = :plugin AND state < 4 AND unlikely(state = 2)
-                   AND due_at <= :now)""",
-            {"plugin": plugin, "now": self._now},
-        ).fetchone()
-        return row is not None
+        return self._claims.is_ready(plugin)
 
     def next_due_s(self, plugin: str) -> float | None:
         """Seconds until the next delayed delivery of the plugin is due; None when none is to come."""
-        now = self._now
-        row = self._connection.execute(
-            "SELECT min(due_at) FROM delivery"
-            " WHERE plugin = ? AND state < 4 AND unlikely(state = 2) AND due_at > ?",
-            (plugin, now),
-        ).fetchone()
-        return None if row[0] is None else float(row[0] - now)
+        return self._claims.next_due_s(plugin)
 
     def extend(self, owner: str, lease_s: float) -> int:
         """Lease everything this owner still has for this long from now on; returns how many."""
-        return self._connection.execute(
-            "UPDATE delivery SET lease_until = ? WHERE state = 1 AND owner = ?",
-            (self._now + lease_s, owner),
-        ).rowcount
+        return self._claims.extend(owner, lease_s)
 
     def reclaim(self, max_attempts: int, hold: bool) -> list[Reclaimed]:
         """End the claims whose lease ran out: one attempt more, then ready again, or parked at
         ``max_attempts``.
         """
-        rows = self._connection.execute(
-            sql.RECLAIM, {"max_attempts": max_attempts, "parked": 3 if hold else 4, "now": self._now}
-        ).fetchall()
-        return [
-            Reclaimed(delivery_id, plugin, self._event_id(seq), attempts, parked=state != 0)
-            for delivery_id, plugin, seq, attempts, state in sorted(rows)
-        ]
-
-    def _event_id(self, seq: int) -> str:
-        row = self._connection.execute("SELECT id FROM event WHERE seq = ?", (seq,)).fetchone()
-        return str(row[0]) if row else ""
+        return self._claims.reclaim(max_attempts, hold)
 
     def close(self, claims: Sequence[Claim]) -> list[Claim]:
         """Finish deliveries for ever; returns those whose lease was lost, which it leaves alone."""
-        self._connection.execute("SAVEPOINT closing")
-        lost: list[Claim] = []
-        if self._close(claims) != len(claims):
-            # Rare, and only one by one it is known which.
-            self._connection.execute("ROLLBACK TO closing")
-            lost = [claim for claim in claims if not self._close([claim])]
-        self._connection.execute("RELEASE closing")
-        return lost
-
-    def _close(self, claims: Sequence[Claim]) -> int:
-        now = self._clock.wall()
-        done = [(claim.delivery_id, claim.token, claim.seal) for claim in claims]
-        return sum(
-            self._connection.execute(
-                _sqlite_rows.close(len(portion)), (now, *itertools.chain.from_iterable(portion))
-            ).rowcount
-            for portion in _sqlite_rows.portions(done)
-        )
+        return self._claims.close(claims)
 
     def retry(self, delivery_id: int, token: int, delay_s: float, error: str) -> bool:
         """Count an attempt and offer the delivery again after the delay; False when the lease was lost."""
-        return self._settle(sql.RETRY, delivery_id, token, due_at=self._now + delay_s, error=error)
+        return self._claims.retry(delivery_id, token, delay_s, error)
 
     def park(self, delivery_id: int, token: int, error: str, error_id: str | None, hold: bool) -> bool:
         """Count an attempt and make it a dead letter; ``hold``: its entities wait. False when the lease was
         lost.
         """
-        state = 3 if hold else 4
-        now = self._clock.wall()
-        return self._settle(
-            sql.PARK, delivery_id, token, state=state, error=error, error_id=error_id, now=now
-        )
+        return self._claims.park(delivery_id, token, error, error_id, hold)
 
     def release(self, delivery_id: int, token: int) -> bool:
         """Give a delivery back that did not run; no attempt is counted. False when the lease was lost."""
-        return self._settle(sql.RELEASE, delivery_id, token)
-
-    def _settle(self, statement: str, delivery_id: int, token: int, **values: object) -> bool:
-        return (
-            self._connection.execute(statement, {"id": delivery_id, "token": token, **values}).rowcount == 1
-        )
+        return self._claims.release(delivery_id, token)
 
     def revive(self, delivery_ids: Sequence[int]) -> int:
         """Offer dead letters again with their attempts forgotten; returns how many there were."""
-        return sum(
-            self._connection.execute(sql.REVIVE, (delivery_id,)).rowcount for delivery_id in delivery_ids
-        )
+        count = 0
+        for delivery_id in delivery_ids:
+            for (plugin,) in self._connection.execute(sql.REVIVE, (delivery_id,)).fetchall():
+                self._known.offered(plugin, delivery_id)
+                count += 1
+        return count
 
     def drop(self, delivery_ids: Sequence[int]) -> int:
         """Close dead letters for good; returns how many there were."""
@@ -312,7 +135,11 @@ class SqliteTransaction:
 
     def forget(self, plugin: str) -> int:
         """Close every delivery of a plugin that is neither claimed nor closed; returns how many."""
-        return self._connection.execute(sql.FORGET, {"now": self._clock.wall(), "plugin": plugin}).rowcount
+        claimed = _json.dumps(list(self._known.leases.of(plugin))).decode()
+        self._known.upcoming.forget(plugin)
+        return self._connection.execute(
+            sql.FORGET, {"now": self._clock.wall(), "plugin": plugin, "claimed": claimed}
+        ).rowcount
 
     def replay(self, what: Replay, limit: int, dry_run: bool) -> list[Replayed]:
         """Make new deliveries, marked replayed, of stored events; with ``dry_run`` only say which."""

@@ -13,9 +13,11 @@ from typing import Final, cast
 from ftrackd.delivery import _sqlite_file
 from ftrackd.delivery._sqlite_errors import translated
 from ftrackd.delivery._sqlite_inspection import Inspection
-from ftrackd.delivery._sqlite_recent import RecentEvents
+from ftrackd.delivery._sqlite_known import Known
+from ftrackd.delivery._sqlite_leases import CLAIMED
 from ftrackd.delivery._sqlite_salvage import CHECK_AT_OPEN_BYTES
 from ftrackd.delivery._sqlite_transaction import SqliteTransaction
+from ftrackd.delivery._sqlite_upcoming import READ_AHEAD, Upcoming
 from ftrackd.delivery.clock import JournalClock
 from ftrackd.delivery.errors import (
     JournalCorruptError,
@@ -35,9 +37,16 @@ WHERE delivery.state IN (3, 4)
 _OLDEST_EVENT: Final = """
 SELECT min(received_at) FROM event WHERE seq IN (SELECT event_seq FROM delivery WHERE id IN (
     SELECT min(id) FROM delivery WHERE plugin = :plugin AND state < 4 AND unlikely(state = 0) UNION ALL
-    SELECT min(id) FROM delivery WHERE plugin = :plugin AND state < 4 AND unlikely(state = 1) UNION ALL
     SELECT min(id) FROM delivery WHERE plugin = :plugin AND state < 4 AND unlikely(state = 2)))
 """
+# One statement, because what is claimed still stands in the table as ready or delayed.
+_COUNTS: Final = f"""
+SELECT plugin, state, count(*), 0 FROM delivery WHERE state < 4 GROUP BY plugin, state
+UNION ALL
+SELECT lease.plugin, delivery.state, count(*), 1
+FROM lease, {CLAIMED} AS claimed CROSS JOIN delivery ON delivery.id = claimed.value
+WHERE +delivery.state < 4 GROUP BY lease.plugin, delivery.state
+"""  # noqa: S608
 # About 10 MB of log between two checkpoints, each of which syncs the file itself.
 _CHECKPOINT_EVERY: Final = 10_000
 
@@ -54,6 +63,7 @@ class SqliteJournal:
         checkpoint_every: changes of rows between two moves of the write-ahead log into the file.
         check_at_open_bytes: size up to which the content is checked at once; a larger journal is checked in a
             thread, while it is used.
+        read_ahead: how many deliveries of one plugin are read at once.
 
     Raises:
         JournalError: one of its kinds, when the file cannot be used.
@@ -66,6 +76,7 @@ class SqliteJournal:
         *,
         checkpoint_every: int = _CHECKPOINT_EVERY,
         check_at_open_bytes: int = CHECK_AT_OPEN_BYTES,
+        read_ahead: int = READ_AHEAD,
     ) -> None:
         self._checkpoint_every = checkpoint_every
         self._check_at_open_bytes = check_at_open_bytes
@@ -76,8 +87,7 @@ class SqliteJournal:
         self._closed = False
         self._changes_at_checkpoint = 0
         self._inspection: Inspection | None = None
-        self._recent = RecentEvents()
-        self._tokens = 0  # the highest that was given out
+        self._known = Known(Upcoming(read_ahead))
         self._lock_file = _sqlite_file.lock(path)
         try:
             with translated(path):
@@ -102,7 +112,6 @@ class SqliteJournal:
         """End all leases; bring waits that a corrected clock made absurd back into bounds."""
         with self.transaction() as transaction:
             transaction.recover()
-            transaction.recall_tokens()
 
     @contextmanager
     def transaction(self) -> Iterator[SqliteTransaction]:
@@ -118,18 +127,18 @@ class SqliteJournal:
                 raise JournalCorruptError(self._inspection.damage, self.path)
             self._writer.execute("BEGIN IMMEDIATE")
             failpoint("journal.begin")
-            transaction = SqliteTransaction(self._writer, self._clock, self._tokens, self.path, self._recent)
+            transaction = SqliteTransaction(self._writer, self._clock, self.path, self._known)
             try:
                 yield transaction
                 transaction.finish()
                 failpoint("journal.before_commit")
                 self._writer.execute("COMMIT")
             except BaseException:
+                self._known.undo()
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
                 raise
-            self._tokens = transaction.tokens
-            self._recent.update(transaction.events)
+            self._known.keep(transaction.events)
             failpoint("journal.after_commit")
             self._checkpoint()
 
@@ -187,14 +196,17 @@ class SqliteJournal:
     def stats(self) -> JournalStats:
         """Counts over the whole journal."""
         counts: dict[str, dict[int, int]] = {}
-        for plugin, state, count in self._read(
-            "SELECT plugin, state, count(*) FROM delivery WHERE state < 4 GROUP BY plugin, state"
-        ):
-            counts.setdefault(str(plugin), {})[int(str(state))] = int(str(count))
-        for plugin, count in self._read(
+        for plugin, in_table, number, is_claimed in self._read(_COUNTS):
+            of_plugin = counts.setdefault(str(plugin), {})
+            state, count = int(str(in_table)), int(str(number))
+            if is_claimed:
+                of_plugin[State.CLAIMED] = of_plugin.get(State.CLAIMED, 0) + count
+                count = -count
+            of_plugin[state] = of_plugin.get(state, 0) + count
+        for plugin, parked in self._read(
             "SELECT plugin, count(*) FROM delivery WHERE state IN (3, 4) AND state = 4 GROUP BY plugin"
         ):
-            counts.setdefault(str(plugin), {})[int(State.PARKED)] = int(str(count))
+            counts.setdefault(str(plugin), {})[int(State.PARKED)] = int(str(parked))
         backlogs = tuple(self._backlog(plugin, states) for plugin, states in sorted(counts.items()))
         events = int(str(self._read("SELECT count(*) FROM event")[0][0]))
         return JournalStats(events=events, size_bytes=self._size_bytes(), plugins=backlogs)
@@ -239,7 +251,7 @@ class SqliteJournal:
                 _sqlite_file.write_anew(self.path, self._writer)
             self._reader.close()
             self._writer.close()
-            self._recent.clear()
+            self._known.replaced()
             if was_removed:
                 self._writer, self.salvage = _sqlite_file.open_writer(self.path, self._check_at_open_bytes)
             else:
@@ -250,7 +262,7 @@ class SqliteJournal:
             self._reader = _sqlite_file.connect_reader(self.path)
             self._lock_again()
             with self.transaction() as transaction:
-                transaction.recall_tokens()
+                transaction.keep_leases()
 
     def close(self) -> None:
         """Let go of files; what was claimed stays claimed until the journal is opened again."""

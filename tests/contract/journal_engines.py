@@ -4,6 +4,7 @@ ENGINES.
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 from ftrackd.delivery import MemoryJournal, SqliteJournal
 from ftrackd.delivery.clock import JournalClock
@@ -61,8 +62,10 @@ class MemoryEngine(Engine):
 
 
 class SqliteEngine(Engine):
+    options: ClassVar[dict[str, int]] = {}
+
     def open(self) -> Journal:
-        return SqliteJournal(self.folder / "journal.sqlite", self.clock())
+        return SqliteJournal(self.folder / "journal.sqlite", self.clock(), **self.options)
 
     def reopen(self) -> Journal:
         self.journal.close()
@@ -70,4 +73,14 @@ class SqliteEngine(Engine):
         return self.journal
 
 
-ENGINES: dict[str, Callable[[Path, FakeTime], Engine]] = {"memory": MemoryEngine, "sqlite": SqliteEngine}
+class ShortSightedSqliteEngine(SqliteEngine):
+    """Reads ahead so little that backlogs of a few deliveries are long ones."""
+
+    options: ClassVar[dict[str, int]] = {"read_ahead": 2}
+
+
+ENGINES: dict[str, Callable[[Path, FakeTime], Engine]] = {
+    "memory": MemoryEngine,
+    "sqlite": SqliteEngine,
+    "sqlite-short-sighted": ShortSightedSqliteEngine,
+}

@@ -1,6 +1,8 @@
 """Any sequence of what can happen to a journal keeps its promises."""
 
+import contextlib
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,21 @@ class JournalMachine(RuleBasedStateMachine):
         for plugin in plugins:
             self.ledger.add("stored", plugin, event_id, keys=keys)
             self.expected[plugin, event_id] = {"keys": keys, "state": "ready", "attempts": 0}
+
+    @rule(data=st.data(), owner=st.sampled_from(OWNERS), claims_first=st.booleans())
+    def fail(self, data, owner, claims_first):
+        """A transaction in which much was done is undone."""
+        with contextlib.suppress(ZeroDivisionError), self.transaction() as transaction:
+            if claims_first:
+                transaction.claim("p", owner, 2, 2, LEASE_S)
+            transaction.append(NewEvent("undone", "t", b"undone"), [NewDelivery(one) for one in PLUGINS])
+            for item in self.outstanding[-2:]:
+                transaction.close([item])
+            transaction.reclaim(MAX_ATTEMPTS, hold=data.draw(st.booleans()))
+            transaction.extend(owner, 2 * LEASE_S)
+            transaction.claim("p", owner, 3, 2, LEASE_S)
+            transaction.forget("q")
+            raise ZeroDivisionError
 
     @precondition(lambda self: self.events > 0)
     @rule(data=st.data(), plugin=st.sampled_from(PLUGINS))
@@ -223,6 +240,17 @@ class JournalMachine(RuleBasedStateMachine):
         assert all(self.engine.journal.seen(event) for event in open_events)
         parked = {event for (_, event), row in self.expected.items() if row["state"] == "parked"}
         assert all(self.engine.journal.seen(event) for event in parked)
+
+    @rule()
+    def count(self):
+        counted = {
+            (backlog.plugin, state): getattr(backlog, state)
+            for backlog in self.engine.journal.stats().plugins
+            for state in ("ready", "claimed", "delayed", "held", "parked")
+            if getattr(backlog, state)
+        }
+        states = [(plugin, row["state"]) for (plugin, _), row in self.expected.items()]
+        assert counted == Counter(one for one in states if one[1] != "closed")
 
     @rule()
     def look_at_a_replay(self):

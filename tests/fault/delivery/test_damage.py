@@ -211,7 +211,7 @@ def test_when_the_damage_shows_while_it_runs_then_it_is_replaced_and_goes_on(tmp
             running.receive(number, f"x{number}", note="x" * 40_000)
         running.delivery.flush()
         other = sqlite3.connect(journal.path)
-        other.create_function("delivery_checksum", 9, lambda *_: 0)
+        other.create_function("delivery_checksum", 8, lambda *_: 0)
         other.execute(damage)
         other.commit()
         other.close()
@@ -346,20 +346,39 @@ def test_when_a_newer_ftrackd_wrote_it_then_it_is_left_alone(tmp_path):
     assert not set_aside(tmp_path)
 
 
-def test_when_an_earlier_ftrackd_wrote_it_then_it_is_taken_over_with_everything(tmp_path):
+AS_VERSION_2_HAD_IT = """
+DROP TABLE lease;
+ALTER TABLE delivery ADD COLUMN token INTEGER NOT NULL DEFAULT 7;
+ALTER TABLE delivery ADD COLUMN owner TEXT;
+ALTER TABLE delivery ADD COLUMN lease_until REAL;
+CREATE INDEX delivery_claimed ON delivery (owner) WHERE state = 1;
+UPDATE delivery SET checksum = id;
+UPDATE delivery SET state = 1, owner = 'gone', lease_until = 1e12 WHERE id = 3;
+"""
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_when_an_earlier_ftrackd_wrote_it_then_it_is_taken_over_with_everything(tmp_path, version):
     path = tmp_path / "journal.sqlite"
     journal = SqliteJournal(path)
     fill(journal)
-    before = picture(journal)
+    letters, waiting, seen = picture(journal)
     journal.close()
     connection = sqlite3.connect(path)
-    connection.executescript("UPDATE delivery SET checksum = id; PRAGMA user_version = 1")  # made otherwise
+    connection.executescript(f"{AS_VERSION_2_HAD_IT}PRAGMA user_version = {version}")
     connection.close()
+
+    journal = SqliteJournal(path)
+    assert journal.salvage is None
+    with journal.transaction() as transaction:
+        assert [claimed.event_id for claimed in transaction.reclaim(5, False)] == ["e2"]
+    counted = [(*one[:3], 2 if one[0] == "e2" else one[3]) for one in waiting]
     for _ in range(2):
+        assert picture(journal) == (letters, counted, seen)
+        journal.close()
         journal = SqliteJournal(path)
         assert journal.salvage is None
-        assert picture(journal) == before
-        journal.close()
+    journal.close()
 
 
 def test_when_it_is_somebody_elses_database_then_it_is_left_alone(tmp_path):
