@@ -7,7 +7,7 @@ from typing import Final
 
 from ftrackd.delivery.journal import Claim
 
-HANDED_AHEAD: Final = 32
+HANDED_AHEAD: Final = 64
 HANDED_AHEAD_BYTES: Final = 512 * 1024
 
 
