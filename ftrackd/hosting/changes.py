@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -52,6 +53,33 @@ class Changes:
         removed = sorted(name for name, since in missing.items() if scan.taken_at - since >= grace_s)
         self._missing = {name: since for name, since in missing.items() if name not in removed}
         return removed
+
+    def with_running_files(self, scan: Scan, group_of: Mapping[str, PluginGroup]) -> Scan:
+        """Return *scan* with the files that run and register nothing any more, but are still there.
+
+        Their text may have been read while it was being written. They are loaded, which fails, and the
+        version that runs goes on; whoever takes a plugin away removes its file.
+        """
+        entries = {entry.name: entry for entry in scan.entries}
+        modules = dict(scan.modules)
+        for name, group in group_of.items():
+            former = group.entries.get(name)
+            if former is None or group.current is None:
+                continue
+            running = group.current.report.registered_files(name)
+            found = entries.get(name, replace(former, source=replace(former.source, modules=())))
+            kept = [
+                module
+                for module in former.source.modules
+                if module in found.source.modules
+                or (str(module) in running and os.path.realpath(module) in scan.tree)
+            ]
+            new = [module for module in found.source.modules if module not in kept]
+            if found.source.root == former.source.root and len(kept) + len(new) > len(found.source.modules):
+                source = replace(found.source, modules=tuple(sorted((*kept, *new))))
+                entries[name] = replace(found, source=source)
+                modules[name] = tuple(os.path.realpath(module) for module in source.modules)
+        return replace(scan, entries=tuple(entries.values()), modules=modules)
 
     def is_missing_some(self, plugins: Iterable[str]) -> bool:
         """Return whether one of *plugins* was missing in the last scan, perhaps only for a moment."""

@@ -199,6 +199,7 @@ class Host:
         """
         if self._is_stopping:
             return
+        scan = self._changes.with_running_files(scan, self._group_of)
         removed = self._changes.confirmed_removals(self._group_of, scan, 0.0 if is_final else REMOVAL_GRACE_S)
         if self._changes.awaits_confirmation:
             self._loop.later(REMOVAL_GRACE_S, self._watcher.look_again)

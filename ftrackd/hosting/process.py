@@ -91,18 +91,21 @@ class StartReport:
     def require_registered(self, former: StartReport) -> None:
         """Count files as failed that registered with *former* and have no ``register`` now.
 
-        Such a file was read while it was being written: what its author means to be no plugin any more is
-        not loaded at all.
+        Such a file was read while it was being written; what is to be no plugin any more is removed.
         """
-        before = {module["file"] for module in former._modules("registered")}
         for plugin, modules in self.modules.items():
+            before = former.registered_files(plugin)
             for module in modules:
                 if module["stage"] == "no register" and module["file"] in before:
                     self.failed.add(module["file"])
-                    self.errors[plugin] = f"{module['file']}: it has no register function any more"
+                    error = f"{module['file']}: it has no register function any more"
+                    self.errors[plugin] = f"{self.errors.get(plugin, '')}\n{error}".strip()
 
-    def _modules(self, stage: str) -> list[Mapping[str, Any]]:
-        return [module for modules in self.modules.values() for module in modules if module["stage"] == stage]
+    def registered_files(self, plugin: str) -> frozenset[str]:
+        """Return the files of *plugin* that registered."""
+        return frozenset(
+            module["file"] for module in self.modules.get(plugin, ()) if module["stage"] == "registered"
+        )
 
     @property
     def registered(self) -> list[str]:

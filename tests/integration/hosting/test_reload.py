@@ -86,6 +86,9 @@ BROKEN = {
 
 # As if it had been read while it was being written.
 BROKEN["half_written"] = ("if False:\n    def register(session): ...\n", "no register function any more")
+BROKEN["begun"] = ("import ftrack_api\nVERSION = 'two'\n", "no register function any more")
+BROKEN["cut_off"] = ("import ftrack_api\nVERSION = 'tw", "SyntaxError")
+BROKEN["emptied"] = ("", "no register function any more")
 
 
 def test_when_the_new_version_is_broken_then_the_old_one_goes_on(tmp_path: Path) -> None:
@@ -371,7 +374,14 @@ def test_when_one_file_of_a_folder_never_loaded_then_the_others_are_still_reload
         running.wait_status("mixed", generation(2))
         assert version_of(running, "mixed") == "two"
         pid = running.status("mixed").pid
-        write(hooks / "good.py", "def register(session: broken")
-        running.wait_status("mixed", lambda status: "good.py" in status.error)
-        assert running.status("mixed").pid == pid
+        for broken, message in (
+            ("def register(session: broken", "import failed"),
+            ("", "it has no register"),
+        ):
+            write(hooks / "good.py", broken)
+            running.wait_status(
+                "mixed", lambda status, message=message: f"good.py: {message}" in status.error
+            )
+            assert "old.py" in running.status("mixed").error
+            assert running.status("mixed").pid == pid
         assert version_of(running, "mixed") == "two"
