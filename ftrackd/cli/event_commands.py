@@ -60,7 +60,11 @@ def replay(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Deliver events of the journal again, marked as replayed."""
+    """Deliver events of the journal again, marked as replayed.
+
+    Each plugin gets again what it once got. Plugins that are not there any more are left out, unless --plugin
+    names one: its events then wait for it. Dead letters stay listed; `ftrackd dead retry` is for them.
+    """
     if not since and not event_id:
         raise UsageError("say which events: --since TIME or --id EVENT")
     answer = control_client(config).post(
@@ -76,6 +80,8 @@ def replay(
     print_table(("event", "topic", "plugin", "received"), rows, "no event of the journal fits")
     if rows:
         print(f"{len(rows)} deliveries {'would be' if dry_run else 'are'} made again")
+    for name, count in sorted(answer["absent"].items()):
+        print(f"left out: {count} of {name}, which is not there any more; --plugin {name} includes them")
 
 
 @events.command()

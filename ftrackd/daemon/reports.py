@@ -146,16 +146,24 @@ class Reports:
         return 200, self._parts.tail.read(arguments.get("topic"), arguments.get("plugin"))
 
     def replay(self, arguments: Arguments) -> Answer:
-        """Deliver events of the journal again, or say which would be."""
+        """Deliver events of the journal again, or say which would be; only to plugins that are hosted, unless
+        one is named.
+        """
         since = arguments.get("since")
         what = Replay(
             since=moment(since) if since else None,
             event_id=arguments.get("id"),
             plugin=arguments.get("plugin"),
         )
-        made = self._parts.delivery.replay(what, dry_run=bool(arguments.get("dry_run")))
+        delivery, hosted = self._parts.delivery, [status.name for status in self._parts.host.statuses()]
+        absent: Counter[str] = Counter()
+        if what.plugin is None:
+            absent.update(
+                item.plugin for item in delivery.replay(what, dry_run=True) if item.plugin not in hosted
+            )
+        made = delivery.replay(what, hosted=hosted, dry_run=bool(arguments.get("dry_run")))
         rows = [{**asdict(item), "received_at": _iso(item.received_at)} for item in made]
-        return 200, {"deliveries": rows}
+        return 200, {"deliveries": rows, "absent": dict(absent)}
 
     def forget(self, arguments: Arguments) -> Answer:
         """Close what is kept for a plugin that is not hosted, or say how much that would be."""

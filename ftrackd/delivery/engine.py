@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -12,7 +13,14 @@ from ftrackd.delivery.classification import Classification, Lane
 from ftrackd.delivery.dispatcher import Dispatcher
 from ftrackd.delivery.intake import IntakePlanner, event_id_of
 from ftrackd.delivery.interactive_dispatcher import InteractiveDispatcher
-from ftrackd.delivery.journal import DeadLetter, Journal, JournalStats, Replay, Replayed
+from ftrackd.delivery.journal import (
+    DeadLetter,
+    Journal,
+    JournalStats,
+    JournalTransaction,
+    Replay,
+    Replayed,
+)
 from ftrackd.delivery.loop_guard import Loop, LoopGuard
 from ftrackd.delivery.ports import DeliveryListener, Health, Outcome, Recipient, Runner
 from ftrackd.delivery.writer import Writer
@@ -238,10 +246,30 @@ class Delivery:
         """Close what waits for a plugin that will not come back; returns how many deliveries that were."""
         return self._writer.perform(lambda transaction: transaction.forget(plugin))
 
-    def replay(self, what: Replay, *, dry_run: bool = False, limit: int = _REPLAY_LIMIT) -> list[Replayed]:
+    def replay(
+        self,
+        what: Replay,
+        *,
+        hosted: Iterable[str] | None = None,
+        dry_run: bool = False,
+        limit: int = _REPLAY_LIMIT,
+    ) -> list[Replayed]:
         """Deliver stored events again, marked replayed, behind everything that waits; or only say which.
+
+        Args:
+            hosted: the plugins that get them when ``what`` names none; None: all that once got them.
 
         Returns:
             The deliveries that were, or would be, made.
         """
-        return self._writer.perform(lambda transaction: transaction.replay(what, limit, dry_run))
+        if what.plugin is not None or hosted is None:
+            return self._writer.perform(lambda transaction: transaction.replay(what, limit, dry_run))
+        each = [replace(what, plugin=plugin) for plugin in hosted]
+
+        def replay_each(transaction: JournalTransaction) -> list[Replayed]:
+            made: list[Replayed] = []
+            for what_of_one in each:
+                made += transaction.replay(what_of_one, limit - len(made), dry_run)
+            return sorted(made, key=lambda one: one.received_at)
+
+        return self._writer.perform(replay_each)

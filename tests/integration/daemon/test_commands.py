@@ -131,6 +131,12 @@ def test_what_waits_for_a_removed_plugin_is_shown_and_can_be_given_up(
     daemon.control.post("/reload", plugin="recorder")
     daemon.wait_for(lambda: daemon.status()["plugins"] == {"running": 1}, what="removed")
     assert daemon.status()["journal"]["absent"] == {}
+    everybody = ftrackd("events", "replay", "--since", "1h")
+    assert (
+        "left out: 1 of leaver, which is not there any more; --plugin leaver includes them"
+        in everybody.stdout
+    )
+    assert daemon.status()["journal"]["absent"] == {}
     daemon.control.post("/events/replay", since="1h", plugin="leaver")
 
     # Its process may still be on its way out, and then gives back what came.

@@ -300,6 +300,22 @@ def test_when_replayed_then_it_runs_again_behind_what_waits_and_is_marked():
         assert running.runner.last().replayed
 
 
+def test_when_some_plugins_are_gone_then_a_replay_is_for_those_that_are_hosted_or_named():
+    with RunningDelivery() as running:
+        for number in (1, 2):
+            running.receive(number, plugins=("p", "gone", "q"))
+        running.delivery.flush()
+        made = running.delivery.replay(Replay(), hosted=["q", "p", "new"])
+        assert {(one.event_id, one.plugin) for one in made} == {
+            (event, plugin) for event in ("e1", "e2") for plugin in ("p", "q")
+        }
+        assert len(made) == 4
+        assert len(running.delivery.replay(Replay(), hosted=["p", "q"], limit=3)) == 3
+        named = running.delivery.replay(Replay(plugin="gone"), hosted=["p"], dry_run=True)
+        assert {one.plugin for one in named} == {"gone"}
+        assert len(running.delivery.replay(Replay(), dry_run=True)) == 6
+
+
 def test_when_a_plugin_will_not_come_back_then_its_deliveries_can_be_forgotten():
     with RunningDelivery() as running:
         running.receive(1)
