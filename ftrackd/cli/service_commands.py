@@ -127,26 +127,38 @@ def install(
 
 @app.command()
 def uninstall(user: UserOption = True, as_json: JsonOption = False) -> None:
-    """Stop and disable the service and remove its definition."""
+    """Stop and disable the service and remove its definition, which is removed also when the rest fails."""
     service = describe(user=user)
     if not service.file.exists():
         raise DaemonError(f"{service.file}: no such service definition")
-    _run_all(service.disable[:1])
+    failures = [_failure(command) for command in service.disable[:1]]
     service.file.unlink()
-    _run_all(service.disable[1:])
+    failures += [_failure(command) for command in service.disable[1:]]
+    failed = [failure for failure in failures if failure]
     if as_json:
-        print_json({"removed": service.file})
+        print_json({"removed": service.file, "failed": failed})
     else:
         print(f"removed {service.file}")
+    if failed:
+        raise DaemonError(
+            "\n".join(
+                [*failed, "its definition is removed all the same; look whether the service still runs"]
+            )
+        )
 
 
 def _run_all(commands: list[list[str]]) -> None:
     for command in commands:
-        try:
-            result = subprocess.run(command, capture_output=True, text=True, check=False)
-        except FileNotFoundError as error:
-            raise DaemonError(
-                f"{command[0]} is not on this machine; start `ftrackd run` another way"
-            ) from error
-        if result.returncode:
-            raise DaemonError(f"`{' '.join(command)}` failed: {(result.stderr or result.stdout).strip()}")
+        if failure := _failure(command):
+            raise DaemonError(f"{failure}\nthe service is installed, but not switched on")
+
+
+def _failure(command: list[str]) -> str:
+    """Run *command*; return what went wrong, empty for nothing."""
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return f"{command[0]} is not on this machine"
+    if result.returncode == 0:
+        return ""
+    return f"`{' '.join(command)}` failed: {(result.stderr or result.stdout).strip()}"

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from ftrackd.daemon.control_client import ControlClient
 from ftrackd.daemon.errors import ControlError
 from ftrackd.daemon.paths import control_socket, journal_file
@@ -42,12 +44,41 @@ def examine(config: Path | None) -> list[Finding]:
         return [Finding("settings", False, str(error))]
     findings = [Finding("settings", True, f"read from {loaded.file or 'defaults and environment'}")]
     findings.extend(Finding("settings", False, warning) for warning in loaded.warnings)
+    settings = loaded.settings
+    if None in (settings.server.url, settings.server.api_user, settings.server.api_key):
+        settings, found = _with_running_daemon(settings)
+        findings.extend(found)
     for check in _CHECKS:
         try:
-            findings.extend(check(loaded.settings))
+            findings.extend(check(settings))
         except FtrackdError as error:
             findings.append(Finding(check.__name__.strip("_"), False, str(error)))
     return findings
+
+
+def _with_running_daemon(settings: Settings) -> tuple[Settings, list[Finding]]:
+    """Return *settings* with the embedded server and the plugin paths of a daemon that runs on its own
+    (``ftrackd run --sandbox --plugins ...``), where these settings name none; and what was taken from it.
+    """
+    client = ControlClient(control_socket(settings.daemon))
+    try:
+        lent, paths = client.get("/credentials"), client.get("/status")["plugin_paths"]
+    except ControlError:
+        return settings, []  # there is none, or it lends nothing: the checks say so
+    server = settings.server.model_copy(
+        update={
+            "url": lent["server_url"],
+            "api_user": lent["api_user"],
+            "api_key": SecretStr(lent["api_key"]),
+        }
+    )
+    text = "none names a server; looking at the embedded one of the daemon that runs"
+    taken = settings.model_copy(update={"server": server})
+    if not settings.hosting.plugin_paths:
+        hosting = settings.hosting.model_copy(update={"plugin_paths": [Path(path) for path in paths]})
+        taken = taken.model_copy(update={"hosting": hosting})
+        text += ", and at its plugin paths"
+    return taken, [Finding("settings", None, text)]
 
 
 def _server(settings: Settings) -> Iterator[Finding]:

@@ -92,6 +92,7 @@ class Reports:
                 "last_packet_s": None if last is None else max(0.0, time.time() - last),
                 "reconnects": hub.reconnect_count,
             },
+            "plugin_paths": [str(path) for path in parts.settings.hosting.plugin_paths],
             "plugins": dict(Counter(status.state for status in statuses)),
             "starting": [status.name for status in statuses if status.state == "starting"],
             "journal": self._journal(statuses),

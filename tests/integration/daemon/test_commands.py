@@ -131,7 +131,7 @@ def test_what_waits_for_a_removed_plugin_is_shown_and_can_be_given_up(
     daemon.control.post("/reload", plugin="recorder")
     daemon.wait_for(lambda: daemon.status()["plugins"] == {"running": 1}, what="removed")
     assert daemon.status()["journal"]["absent"] == {}
-    everybody = ftrackd("events", "replay", "--since", "1h")
+    everybody = ftrackd("events", "replay", "--since", "1h", "--dry-run")
     assert (
         "left out: 1 of leaver, which is not there any more; --plugin leaver includes them"
         in everybody.stdout
@@ -212,6 +212,28 @@ def test_doctor_is_content(ftrackd: Ftrackd) -> None:
     assert named["server"] and named["credentials"] and named["hub"] and named["daemon"]
     assert named["journal"] in (True, None)
     assert named["plugin recorder"] is True
+
+
+def test_doctor_looks_at_the_embedded_server_and_the_plugin_paths_of_a_daemon_that_runs_on_its_own(
+    sandbox: SandboxProcess, recording: Recording
+) -> None:
+    with DaemonProcess(
+        sandbox, [recording.plugins], options=["--sandbox"], environment=recording.environment
+    ) as daemon:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("FTRACKD_", "FTRACK_"))}
+        result = subprocess.run(
+            [sys.executable, "-m", "ftrackd", "doctor", "--json"],
+            env={**kept, "FTRACKD_DAEMON__STATE_DIR": str(daemon.state_dir), "FTRACKD_CONFIG": os.devnull},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        findings = json.loads(result.stdout)
+        assert result.returncode == 0, findings
+        assert "embedded one of the daemon that runs" in findings[1]["text"]
+        texts = {finding["name"]: finding["text"] for finding in findings}
+        assert texts["server"].startswith(daemon.status()["server"]["url"])
+        assert texts["plugin path"] == str(recording.plugins)
 
 
 def test_doctor_names_the_plugins_that_a_daemon_would_load(sandbox: SandboxProcess, tmp_path: Path) -> None:

@@ -91,6 +91,28 @@ def test_a_service_without_a_configuration_is_not_installed(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("script", ["echo 'Failed to connect to bus' >&2; exit 1", None])
+def test_a_service_is_uninstalled_also_when_systemctl_fails_or_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "bin").mkdir()
+    if script is not None:
+        (tmp_path / "bin/systemctl").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "bin/systemctl").chmod(0o755)
+    file = tmp_path / ".config/systemd/user/ftrackd.service"
+    assert CliRunner().invoke(app, ["service", "install", "--no-start"]).exit_code == 0
+    result = CliRunner().invoke(app, ["service", "uninstall"])
+    assert result.stdout == f"removed {file}\n"
+    assert not file.exists()
+    assert isinstance(result.exception, DaemonError)
+    failed = "systemctl is not on this machine" if script is None else "Failed to connect to bus"
+    assert str(result.exception).count(failed) == 2
+    assert "removed all the same" in str(result.exception)
+
+
 @pytest.mark.parametrize(
     "command", [["config", "init", "file/made.py"], ["new", "made", "--folder", "file"]], ids=lambda c: c[0]
 )
