@@ -167,6 +167,21 @@ class Host:
         _log.info("plugin process is replaced", group=group.name, reason=reason)
         self._spawn(group)
 
+    def give_up_guest(self, process: HostedProcess, guest: str, reason: str) -> None:
+        """Start the plugins of *process* without the session plugin that keeps them from starting."""
+        group, host_of_guest = process.group, self._group_of.get(guest)
+        if self._settings.in_process or (host_of_guest is not None and host_of_guest.current is not None):
+            # It runs well in its own process: everybody keeps it, and this one tries again.
+            self._supervision.end_with_stack(process, reason)
+            return
+        _log.warning("plugins start without a session plugin", plugins=process.plugins, reason=reason)
+        if self._session_plugins.fail(guest):
+            self._guests_changed(guest)
+        group.candidate = None
+        group.retiring.append(process)
+        self.kill(process)
+        self._spawn(group)
+
     def changed(self, group: PluginGroup) -> None:
         """Tell the listener that the status of the group's plugins changed."""
         for plugin in group.entries:
@@ -309,7 +324,7 @@ class Host:
         limits = [self._supervision.limit(plugin.source.name, "memory_limit_mb") for plugin in plugins]
         return ProcessSpecification(
             plugins=plugins,
-            guests=self._guests(),
+            guests=self._session_plugins.guests(self._group_of, self._settings),
             server_url=self._server.url,
             api_user=self._server.api_user,
             api_key=self._server.api_key.get_secret_value(),
@@ -323,16 +338,6 @@ class Host:
             log_level=logging.getLogger().getEffectiveLevel(),
             log_lines_per_s=self._settings.log_lines_per_s,
             memory_limit_bytes=int(max(limits) * 1024 * 1024),
-        )
-
-    def _guests(self) -> tuple[PluginSpecification, ...]:
-        return tuple(
-            specification_of(group.entries[plugin], self._settings)
-            for plugin, group in self._group_of.items()
-            if plugin in self._session_plugins
-            and plugin in group.entries
-            and not group.entries[plugin].refusal
-            and group.entries[plugin].is_enabled
         )
 
     def _heard(self, process: HostedProcess, frame: Frame) -> None:
@@ -352,7 +357,7 @@ class Host:
             case "pong":
                 self._ponged(process, frame)
             case "loading":
-                process.loading = (frame.header["plugin"], time.monotonic())
+                process.heard_loading(frame.header["plugin"], frame.header["guest"])
             case "started":
                 self._started(process, frame)
             case "finished":
@@ -443,8 +448,9 @@ class Host:
 
     def _send_guests(self) -> None:
         changed, self._changed_guests = self._changed_guests or set(), None
+        guests = self._session_plugins.guests(self._group_of, self._settings)
         payload = _json.dumps(
-            {"guests": [encode_plugin(guest) for guest in self._guests()], "changed": sorted(changed)}
+            {"guests": [encode_plugin(guest) for guest in guests], "changed": sorted(changed)}
         )
         for group in self._groups.values():
             for process in (group.current, group.candidate):

@@ -158,6 +158,8 @@ class HostedProcess:
         self.started_at = time.monotonic()
         self.loading: tuple[str, float] | None = None
         """The plugin whose code it loads or loaded last, and since when."""
+        self.loading_guest: tuple[str, float] | None = None
+        """The session plugin that it loads for that one's Session, and since when."""
         self.running_since: float | None = None
         self.flights: dict[int, Flight] = {}
         self._lanes: dict[tuple[str, str], dict[int, Flight]] = {}
@@ -255,6 +257,13 @@ class HostedProcess:
             self.state = "running"
             self._ready = frozenset(self.report.registered)
         self.running_since = self.last_pong = time.monotonic()
+
+    def heard_loading(self, plugin: str, guest: str) -> None:
+        """Note what the process begins to load: *plugin*, or first *guest* for its Session."""
+        now = time.monotonic()
+        self.loading_guest = (guest, now) if guest else None
+        if not guest or self.loading is None or self.loading[0] != plugin:
+            self.loading = (plugin, now)
 
     def retire(self) -> None:
         """Take no more deliveries."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ftrackd.hosting.child.event_hub import shapes_session
-from ftrackd.hosting.entries import HostedEntry, may_shape_sessions
+from ftrackd.hosting.child.specification import PluginSpecification
+from ftrackd.hosting.entries import HostedEntry, may_shape_sessions, specification_of
+from ftrackd.hosting.group import PluginGroup
 from ftrackd.hosting.model import PluginSubscription
+from ftrackd.settings import HostingSettings
 
 
 class SessionPlugins:
@@ -19,6 +22,17 @@ class SessionPlugins:
     def __contains__(self, plugin: object) -> bool:
         name = str(plugin)
         return self._known.get(name, self._guessed.get(name, False))
+
+    def guests(
+        self, group_of: Mapping[str, PluginGroup], settings: HostingSettings
+    ) -> tuple[PluginSpecification, ...]:
+        """Return what the processes of other plugins are told to load."""
+        entries = [group.entries.get(plugin) for plugin, group in group_of.items() if plugin in self]
+        return tuple(
+            specification_of(entry, settings)
+            for entry in entries
+            if entry is not None and not entry.refusal and entry.is_enabled
+        )
 
     def guess(self, entry: HostedEntry) -> None:
         """Look at the text of a plugin that has not been loaded yet."""

@@ -37,6 +37,9 @@ class ProcessControl(Protocol):
     def replace(self, group: PluginGroup, reason: str) -> None:
         """Start the group's process anew, aside, and let it take over between two deliveries."""
 
+    def give_up_guest(self, process: HostedProcess, guest: str, reason: str) -> None:
+        """Start the plugins of the process without the session plugin that keeps them from starting."""
+
     def changed(self, group: PluginGroup) -> None:
         """Tell the listener that the status of the group's plugins changed."""
 
@@ -108,7 +111,12 @@ class Supervision:
                 self.end_with_stack(process, "it did not end when asked to")
             return
         limit = self._settings.start_timeout_s
-        if process.loading is not None:
+        if process.loading_guest is not None:
+            guest, since = process.loading_guest
+            if now - since >= limit and process.kill_at is None:
+                reason = f"session plugin {guest} did not load within {limit:g} s"
+                self._control.give_up_guest(process, guest, reason)
+        elif process.loading is not None:
             of = f" of {process.loading[0]}" if len(process.plugins) > 1 else ""
             if now - process.loading[1] >= limit:
                 self.end_with_stack(process, f"import or register(){of} did not return within {limit:g} s")

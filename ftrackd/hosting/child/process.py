@@ -120,7 +120,7 @@ class PluginProcess:
         reports = []
         for runtime in self._runtimes.values():
             failure = ""
-            self._link.send("loading", {"plugin": runtime.name})
+            self._link.send("loading", {"plugin": runtime.name, "guest": ""})
             try:
                 runtime.start()
             except BaseException as error:

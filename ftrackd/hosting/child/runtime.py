@@ -211,7 +211,9 @@ class PluginRuntime:
 
     def _load(self, session: HostedSession, arguments: Mapping[str, Any]) -> None:
         for guest in self._guests:
+            self._link.send("loading", {"plugin": self.name, "guest": guest.source.name})
             self._add_guest(session, guest)
+        self._link.send("loading", {"plugin": self.name, "guest": ""})
         source = self.plugin.source
         imported = self._imported.find(self.name)
         if imported is not None:

@@ -524,3 +524,39 @@ def quiet_log(monkeypatch):
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG))
     yield
     structlog.reset_defaults()
+
+
+def test_when_a_session_plugin_hangs_then_the_others_start_without_it_and_get_it_when_it_loads(
+    tmp_path: Path,
+) -> None:
+    culprit = tmp_path / "culprit.py"
+    shaping = (
+        "def configure(event): event['data']['session'].shaped_by = 'culprit'\n"
+        "def register(session):\n"
+        "    session.event_hub.subscribe('topic=ftrack.api.session.configure-location', configure)\n"
+    )
+    culprit.write_text(f"import time\ntime.sleep(1e6)\n{shaping}")
+    (tmp_path / "neighbour.py").write_text(
+        "def register(session):\n"
+        "    answer = lambda event: {'by': getattr(session, 'shaped_by', None)}\n"
+        "    session.event_hub.subscribe('topic=test.event', answer)\n"
+    )
+
+    def shaped_by(running: RunningHost) -> str | None:
+        running.listener.published.clear()
+        running.run("neighbour")
+        (reply,) = running.listener.wait_for(running.replies)
+        return reply["by"]
+
+    with capture_logs() as logs, running_host(tmp_path, start_timeout_s=2, restart_delay_s=60) as running:
+        running.wait_ready("neighbour")
+        status = running.status("neighbour")
+        assert (status.failures, status.error, status.counters.get("failed_loads")) == (0, "", None)
+        assert shaped_by(running) is None
+        (warning,) = [log for log in logs if log["event"] == "plugins start without a session plugin"]
+        assert warning["plugins"] == ("neighbour",)
+        assert warning["reason"] == "session plugin culprit did not load within 2 s"
+        culprit.write_text(shaping)
+        running.host.reload()
+        running.wait_ready("culprit")
+        running.listener.wait_for(lambda: shaped_by(running) == "culprit")
