@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ftrackd.sandbox import json_text
 from ftrackd.sandbox.auth import Actor
-from ftrackd.sandbox.schema import table
+from ftrackd.sandbox.schema import insertion
 from ftrackd.sandbox.store.changes import Announcement, Change, actor_payload
 
 _INSERT: Final = {"add": "add", "remove": "remove"}
@@ -26,7 +26,7 @@ def write(
             _row(change, {"transaction": announcement.id, "index": index, "size": size}, actor, now)
             for index, change in enumerate(announcement.changes)
         ]
-        connection.execute(table("event").insert(), rows)
+        connection.execute(insertion("event"), rows)
 
 
 def action_of(change: Change) -> str:
