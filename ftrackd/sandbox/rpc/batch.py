@@ -76,7 +76,7 @@ class Batch:
     services: Services
     actor: Actor
     options: RequestOptions
-    connection: sa.Connection
+    reader: sa.Connection | None = None
     open_transaction: Transaction | None = None
     after_commit: list[Callable[[], None]] = field(default_factory=list)
     _written: list[_Written] = field(default_factory=list)
@@ -86,6 +86,11 @@ class Batch:
         """The transaction of a batch that changes rows; :attr:`connection` sees what it has written."""
         assert self.open_transaction is not None, "An action that writes is listed as reading."
         return self.open_transaction
+
+    @property
+    def connection(self) -> sa.Connection:
+        """What to read through."""
+        return self.reader if self.reader is not None else self.transaction.connection
 
     @property
     def schema(self) -> Schema:

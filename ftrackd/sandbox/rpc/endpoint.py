@@ -86,10 +86,10 @@ def perform(services: Services, actor: Actor, operations: list[Any], options: Re
     actions = [_find_action(operation) for operation in operations]
     if all(operation["action"] in READING for operation in operations):
         with services.store.reader() as connection:
-            batch = Batch(services, actor, options, connection)
+            batch = Batch(services, actor, options, reader=connection)
             return _perform_each(batch, actions, operations)
     with services.write(actor, options.client_token, options.push_token) as transaction:
-        batch = Batch(services, actor, options, transaction.connection, transaction)
+        batch = Batch(services, actor, options, open_transaction=transaction)
         results = _perform_each(batch, actions, operations)
         batch.finish()
     for callback in batch.after_commit:

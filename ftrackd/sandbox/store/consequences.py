@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ftrackd.sandbox.errors import DuplicateEntryError, ValidationError
-from ftrackd.sandbox.schema import EntityType, insertion, object_type_name, table
+from ftrackd.sandbox.schema import EntityType, object_type_name, table
 from ftrackd.sandbox.store import custom_values
 from ftrackd.sandbox.store.defaults import LIES_IN, project_above
 from ftrackd.sandbox.store.rows import POLYMORPHIC, Row
@@ -104,8 +104,8 @@ def _refuse_type_name(transaction: Transaction, name: str | None, old_name: str 
 def _add_lineage(transaction: Transaction, kind: EntityType, row: Row) -> None:
     transaction.rows.remember_context(kind, row["id"], row["parent_id"])
     way = transaction.rows.context_way(row["id"])
-    transaction.connection.execute(
-        insertion("lineage"),
+    transaction.insert_late(
+        "lineage",
         [
             {
                 "context_id": row["id"],
@@ -218,7 +218,7 @@ def _add_history(transaction: Transaction, kind: EntityType, row: Row, old_statu
         "from_status_id": old_status_id,
         "user_id": transaction.actor.user_id if transaction.actor is not None else None,
     }
-    transaction.connection.execute(insertion("status_change"), history)
+    transaction.insert_late("status_change", [history])
 
 
 def _touch_thread(transaction: Transaction, note_id: str) -> None:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from ftrackd.sandbox.schema import EntityType, Schema, table
 from ftrackd.sandbox.store.changes import legacy_type
+from ftrackd.sandbox.store.inserts import LateInserts
 
 #: The column that leads from a row towards its project, and the table it leads to.
 PARENT: Final[Mapping[str, tuple[str, str]]] = {
@@ -72,9 +73,9 @@ class Rows:
     The ways up are remembered; :meth:`forget_ways` when one may have changed.
     """
 
-    def __init__(self, connection: sa.Connection, schema: Schema) -> None:
-        """Read through *connection*."""
-        self.connection = connection
+    def __init__(self, inserts: LateInserts, schema: Schema) -> None:
+        """Read through the connection of *inserts*."""
+        self._inserts = inserts
         self.schema = schema
         self._context_ways: dict[str, list[dict[str, Any]]] = {}
         self._projects: dict[str, str | None] = {}
@@ -82,12 +83,12 @@ class Rows:
     def get(self, entity_type: EntityType, key: Sequence[str]) -> Row | None:
         """The row of *entity_type* with primary key *key*, if there is one."""
         parameters = {f"key_{number}": part for number, part in enumerate(key)}
-        row = self.connection.execute(_select_by_key(entity_type), parameters).mappings().first()
+        row = self._inserts.connection.execute(_select_by_key(entity_type), parameters).mappings().first()
         return dict(row) if row is not None else None
 
     def by_id(self, name: str, entity_id: str) -> Row | None:
         """The row of table *name* whose id is *entity_id*."""
-        row = self.connection.execute(_select_by_id(name), {"sought": entity_id}).mappings().first()
+        row = self._inserts.connection.execute(_select_by_id(name), {"sought": entity_id}).mappings().first()
         return dict(row) if row is not None else None
 
     def concrete_type(self, entity_type: EntityType, row: Row) -> EntityType:
@@ -170,7 +171,7 @@ class Rows:
         return way[-1]["entityId"] if way and way[-1]["entityType"] == "show" else None
 
     def _read_context_way(self, context_id: str) -> list[dict[str, Any]]:
-        rows = self.connection.execute(_select_way(), {"sought": context_id})
+        rows = self._inserts.connection.execute(_select_way(), {"sought": context_id})
         root = self.schema["Context"]
         way = []
         for row in rows:

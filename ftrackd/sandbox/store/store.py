@@ -127,8 +127,8 @@ class Store:
                 expressions.refresh(transaction)
                 announced = announcements(transaction.id, transaction.recorder.finish())
                 if is_logged:
-                    event_log.write(connection, actor, transaction.now, announced)
-                connection.commit()
+                    event_log.write(transaction.connection, actor, transaction.now, announced)
+                transaction.connection.commit()
             except sa.exc.OperationalError as error:
                 raise DatabaseError(
                     f"The database failed, nothing of the request was kept: {error.orig}. "

@@ -20,6 +20,7 @@ from ftrackd.sandbox.schema import Collection, Computed, EntityType, Reference, 
 from ftrackd.sandbox.schema.computed import utc_now
 from ftrackd.sandbox.store import consequences, custom_values, defaults, deletion, relations
 from ftrackd.sandbox.store.changes import Announcement, Change, ChangeRecorder, legacy_type
+from ftrackd.sandbox.store.inserts import LateInserts
 from ftrackd.sandbox.store.plans import plan
 from ftrackd.sandbox.store.rows import Row, Rows
 from ftrackd.sandbox.store.values import reference_key, store_scalar
@@ -55,11 +56,11 @@ class Transaction:
         """Work on *connection*, whose transaction the store ends."""
         #: Identifies the transaction; also the id of the first ``ftrack.update`` event that announces it.
         self.id = uuid.uuid4().hex
-        self.connection = connection
+        self._inserts = LateInserts(connection)
         self.actor = actor
         #: Time of the transaction as stored.
         self.now = utc_now()
-        self.rows = Rows(connection, schema)
+        self.rows = Rows(self._inserts, schema)
         self.recorder = ChangeRecorder()
         self.changed_workflows = False
         self._schema = schema
@@ -70,6 +71,15 @@ class Transaction:
         self._configurations: dict[str, Row | None] = {}
         self._announcements: list[Announcement] | None = None
         self._owed: list[tuple[EntityType, list[Any], dict[str, str]]] = []
+
+    @property
+    def connection(self) -> sa.Connection:
+        """The connection, which sees everything that was written."""
+        return self._inserts.connection
+
+    def insert_late(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert *rows* into the table called *name* before anybody looks, with others like them."""
+        self._inserts.add(name, rows)
 
     @property
     def schema(self) -> Schema:
@@ -126,7 +136,7 @@ class Transaction:
         defaults.fill(self, kind, values)
         row = {column: values.get(column) for column in known.columns}
         stored = {column: value for column, value in row.items() if value is not None}
-        self._execute(kind, values, known.insert, stored)
+        self._execute(self._inserts.direct, kind, values, known.insert, stored)
         key = [row[column] for column in known.key_columns]
         consequences.after_create(self, kind, row)
         added = {name: {"old": None, "new": row[column]} for name, column in known.announced}
@@ -184,7 +194,9 @@ class Transaction:
         consequences.before_update(self, kind, row, changed)
         statement = sa.update(kind.table).values(**_storable(kind, changed))  # type: ignore[arg-type]
         matches = zip(kind.key_columns(kind.table), identity, strict=True)
-        self._execute(kind, changed, statement.where(*(column == value for column, value in matches)))
+        self._execute(
+            self.connection, kind, changed, statement.where(*(column == value for column, value in matches))
+        )
         new_row = {**row, **changed}
         if "object_type_id" in changed:
             self.rows.forget_ways()
@@ -369,13 +381,14 @@ class Transaction:
 
     def _execute(
         self,
+        connection: sa.Connection,
         kind: EntityType,
         values: Mapping[str, Any],
         statement: sa.Executable,
         parameters: Mapping[str, Any] | None = None,
     ) -> None:
         try:
-            self.connection.execute(statement, parameters)
+            connection.execute(statement, parameters)
         except sa.exc.IntegrityError as error:
             raise translate(self, kind, values, error) from error
         except sa.exc.DataError as error:
