@@ -62,6 +62,8 @@ def main() -> None:
     bootstrap = _receive_bootstrap(control)
     if bootstrap is None:
         return
+    # Modules leave nothing to collect, and the next lines look once.
+    gc.disable()
     library = importlib.import_module("ftrackd.api")
     modules = (module.name for module in pkgutil.walk_packages(library.__path__, "ftrackd.api."))
     for name in (*modules, *_WARM):
@@ -69,6 +71,7 @@ def main() -> None:
     # Pages of objects that the collector never visits stay shared.
     gc.collect()
     gc.freeze()
+    gc.enable()
     Template(control, bootstrap).serve()
 
 
