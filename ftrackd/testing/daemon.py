@@ -20,6 +20,7 @@ from ftrackd.testing.sandbox import SandboxProcess
 
 START_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 30.0
+POLL_S: Final = 0.05
 
 
 class DaemonProcessError(FtrackdError):
@@ -161,7 +162,7 @@ class DaemonProcess:
                 raise DaemonProcessError(f"ended with {self._process.returncode} before {what}\n{self.log}")
             if time.monotonic() > deadline:
                 raise DaemonProcessError(f"not {what} within {timeout_s:g} s\n{self.log}")
-            time.sleep(0.02)
+            time.sleep(POLL_S)
 
     def _variables(self) -> dict[str, str]:
         inherited = {

@@ -153,7 +153,8 @@ def test_what_waits_for_a_removed_plugin_is_shown_and_can_be_given_up(
     assert json.loads(dry.stdout) == {"plugin": "leaver", "count": 2}
     assert ftrackd("events", "forget", "leaver").stdout == "deliveries closed for leaver: 2\n"
     assert daemon.status()["journal"]["absent"] == {}
-    assert daemon.control.get("/dead") == []
+    # The recorder was given its failing event of the last test again, and may have parked it by now.
+    assert daemon.control.get("/dead", plugin="leaver") == []
 
 
 def test_launch_runs_an_action_and_its_failure_is_the_exit_code(ftrackd: Ftrackd, task: Any) -> None:

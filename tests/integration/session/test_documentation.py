@@ -1,6 +1,7 @@
 """The manual's table of members and tests is what is there, and its examples do what they say."""
 
 import ast
+import functools
 import inspect
 import re
 from pathlib import Path
@@ -35,6 +36,7 @@ def _members() -> set[str]:
     return members | {name for name in session_module.__all__ if name != "Session"}
 
 
+@functools.cache
 def _functions(files: str) -> set[str]:
     trees = [ast.parse(file.read_text(encoding="utf-8")) for file in ROOT.glob(files)]
     return {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
