@@ -56,7 +56,8 @@ def test_when_a_plugin_takes_long_to_import_then_the_others_are_live_and_it_miss
     (recording.plugins / "late.py").write_text(
         wait + RECORDER.read_text().replace("VERSION = 1", "VERSION = 7")
     )
-    (recording.plugins / "hanging.py").write_text("import time\ntime.sleep(1e6)\ndef register(session): pass\n")
+    hanging = "import time\ntime.sleep(1e6)\ndef register(session): pass\n"
+    (recording.plugins / "hanging.py").write_text(hanging)
     settings = {
         "HOSTING__LATE_START_S": "0.3",
         "HOSTING__START_TIMEOUT_S": "3",
