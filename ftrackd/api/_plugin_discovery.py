@@ -146,10 +146,10 @@ def _own_source(folder: Path) -> PluginSource | None:
     if not initial.is_file():
         return None
     if _registers(initial):
-        return PluginSource(folder.name, folder, "package", (initial,), (folder.parent,))
+        return PluginSource(_readable(folder.name), folder, "package", (initial,), (folder.parent,))
     modules = tuple(_registering_modules(folder))
     if modules:
-        return PluginSource(folder.name, folder, "package", modules, (folder.parent,))
+        return PluginSource(_readable(folder.name), folder, "package", modules, (folder.parent,))
     return None
 
 
@@ -162,7 +162,7 @@ def _folder_source(folder: Path, hooks: list[Path]) -> PluginSource:
         folder / "location",
     )
     return PluginSource(
-        name=match["name"] if match else folder.name,
+        name=_readable(match["name"] if match else folder.name),
         root=folder,
         kind="folder",
         modules=modules,
@@ -172,7 +172,12 @@ def _folder_source(folder: Path, hooks: list[Path]) -> PluginSource:
 
 
 def _file_source(path: Path) -> PluginSource:
-    return PluginSource(path.stem, path, "file", (path,), (path.parent,))
+    return PluginSource(_readable(path.stem), path, "file", (path,), (path.parent,))
+
+
+def _readable(name: str) -> str:
+    """Return the name of a file as text that can be shown and stored; some names are no UTF-8."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _registering_modules(folder: Path) -> Iterator[Path]:
@@ -265,7 +270,7 @@ def _with_unique_names(sources: list[PluginSource]) -> list[PluginSource]:
     for source in sources:
         name = source.name
         if name in taken:
-            name = f"{source.root.parent.name}.{source.name}"
+            name = f"{_readable(source.root.parent.name)}.{source.name}"
         number = 2
         unique = name
         while unique in taken:

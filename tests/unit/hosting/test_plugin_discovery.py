@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,13 @@ def test_when_files_register_then_they_are_plugins_in_sorted_order(tmp_path: Pat
     write(tmp_path, "zebra.py", "alpha.py", "mike.py")
     write(tmp_path, "helper.py", text="VALUE = 1\n")
     assert names(tmp_path) == ["alpha", "mike", "zebra"]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems take UTF-8 alone")
+def test_when_a_name_is_no_utf8_then_the_plugin_has_one_that_can_be_shown_and_stored(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9")
+    write(tmp_path, f"{odd}.py", f"more/{odd}.py", f"x{odd}/__init__.py")
+    assert names(tmp_path) == ["caf\\xe9", "more.caf\\xe9", "xcaf\\xe9"]
 
 
 def test_when_paths_are_blank_or_missing_then_they_are_skipped(tmp_path: Path) -> None:
