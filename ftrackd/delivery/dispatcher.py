@@ -156,10 +156,10 @@ class Dispatcher:
         with self._lock:
             self._lane.look_again()
 
-    def take_settlements(self) -> list[Settlement]:
-        """What is to be written about claims."""
+    def take_settlements(self, limit: int | None = None) -> list[Settlement]:
+        """What is to be written about claims; with a limit, the oldest of it, before nothing is claimed."""
         with self._lock:
-            return self._lane.take_settlements()
+            return self._lane.take_settlements(limit)
 
     def put_back(self, settlements: list[Settlement]) -> None:
         """What could not be written, nor claimed; it stays before what came meanwhile."""

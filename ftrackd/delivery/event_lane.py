@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ftrackd.delivery.backoff import full_jitter
 from ftrackd.delivery.brake import Brake
 from ftrackd.delivery.journal import Claim
+from ftrackd.delivery.ordering import storable
 from ftrackd.delivery.ports import Outcome
 from ftrackd.delivery.settlement import Settlement, Verdict
 from ftrackd.delivery.window import Window
@@ -159,8 +160,13 @@ class EventLane:
         plugin.generation += 1
         plugin.more = plugin.giving_back = True
 
-    def take_settlements(self) -> list[Settlement]:
-        """What is to be written, before anything is claimed in the same transaction."""
+    def take_settlements(self, limit: int | None = None) -> list[Settlement]:
+        """What is to be written, before anything is claimed in the same transaction; the oldest of it, with a
+        limit.
+        """
+        if limit is not None:
+            taken, self.settlements = self.settlements[:limit], self.settlements[limit:]
+            return taken
         taken, self.settlements = self.settlements, []
         for plugin in self._plugins.values():
             plugin.giving_back = False
@@ -289,7 +295,7 @@ class EventLane:
         claim = None if plugin is None else plugin.window.finish(outcome.delivery_id, outcome.token)
         if plugin is None or claim is None:
             return None
-        error = outcome.error or f"The callback {outcome.status.replace('_', ' ')}."
+        error = storable(outcome.error or f"The callback {outcome.status.replace('_', ' ')}.")
         if outcome.status == "raised" and not outcome.transient:
             plugin.brake.succeeded()
             return self._parked(plugin, claim, error, outcome.error_id)

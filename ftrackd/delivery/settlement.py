@@ -28,6 +28,11 @@ class Settlement(NamedTuple):
     error_id: str | None = None
     hold: bool = False
 
+    def without_text(self, reason: str) -> Settlement | None:
+        """The same without the text that may be why it cannot be stored; None when it has none."""
+        text = f"An error whose text could not be stored: {reason}"
+        return self._replace(error=text) if self.error and self.error != text else None
+
     def apply(self, transaction: JournalTransaction) -> bool:
         """Write it alone; False when the lease was lost meanwhile, and nothing was written."""
         delivery_id, token = self.claim.delivery_id, self.claim.token

@@ -49,11 +49,12 @@ class _Request:
 
 @dataclass(slots=True)
 class _Batch:
-    """What one transaction does, and what came of it."""
+    """What one transaction does, and what came of it; ``alone``: one thing, and nothing else may fail."""
 
     settlements: list[Settlement]
     intakes: list[Intake]
     requests: list[_Request]
+    alone: bool = False
     lost_leases: list[Settlement] = field(default_factory=list)
     appended: list[tuple[Intake, Appended]] = field(default_factory=list)
     answers: list[tuple[_Request, Any]] = field(default_factory=list)
@@ -99,7 +100,8 @@ class Writer:
         self._awake = True
         self._stopping = False
         self._busy = False
-        self._suspects = 0  # the first so many intakes are written one by one
+        self._suspects = 0  # the first so many settlements are written one by one, then so many intakes
+        self._suspect_intakes = 0
         self._health = Health()
         self._maintenance = Maintenance(settings, self._owner)
         self._retry_s = _FIRST_RETRY_S
@@ -308,28 +310,42 @@ class Writer:
             self._put_back(batch)
             self._failed(error)
             return
-        except Exception:  # noqa: BLE001 - a fault of our own: it must cost one event at the most, not this thread
+        except Exception as error:  # noqa: BLE001 - a fault of our own: it may cost one event, not this thread
             _log.exception("delivery writer failed, it goes on")
-            self._isolate(batch)
+            self._isolate(batch, error)
             return
         self._worked()
         self._committed(batch)
 
     def _take(self) -> _Batch:
+        if self._suspects:
+            self._suspects -= 1
+            return self._taken_alone(self._dispatcher.take_settlements(1), 0)
+        if self._suspect_intakes:
+            self._suspect_intakes -= 1
+            return self._taken_alone([], 1)
         with self._condition:
-            self._busy = True
-            intakes = list(islice(self._intakes, 1 if self._suspects else _INTAKES_AT_ONCE))
-            for _ in intakes:
-                self._intakes.popleft()
-            self._in_hand = len(intakes)
-            self._taken += len(intakes)
-            self._suspects = max(0, self._suspects - len(intakes))
+            intakes = self._take_intakes(_INTAKES_AT_ONCE)
             requests: list[_Request] = []
             # Each finds everything that was received before it; what comes after does not keep it waiting.
             while self._requests and self._requests[0].after <= self._taken:
                 requests.append(self._requests.popleft())
             self._awake |= bool(self._intakes)
         return _Batch(self._dispatcher.take_settlements(), intakes, requests)
+
+    def _taken_alone(self, settlements: list[Settlement], intakes: int) -> _Batch:
+        with self._condition:
+            self._awake = True
+            return _Batch(settlements, self._take_intakes(intakes), [], alone=True)
+
+    def _take_intakes(self, limit: int) -> list[Intake]:
+        self._busy = True
+        intakes = list(islice(self._intakes, limit))
+        for _ in intakes:
+            self._intakes.popleft()
+        self._in_hand = len(intakes)
+        self._taken += len(intakes)
+        return intakes
 
     def _put_back(self, batch: _Batch) -> None:
         self._dispatcher.put_back(batch.settlements)
@@ -340,21 +356,32 @@ class Writer:
             self._requests.extendleft(reversed(batch.requests))
             self._busy = False
 
-    def _isolate(self, batch: _Batch) -> None:
+    def _isolate(self, batch: _Batch, error: Exception) -> None:
         """Something in a batch cannot be written at all: go on one by one, and give up what fails alone."""
         for request in batch.requests:
             _answer(request, DeliveryError("The request failed; the log tells why."))
         batch.requests.clear()
-        if not batch.intakes:
-            _log.error("outcomes given up, their deliveries run again", count=len(batch.settlements))
-            batch.settlements.clear()
-        elif len(batch.intakes) == 1:
-            given_up = batch.intakes.pop(0)
+        if batch.alone:
+            self._give_up(batch, error)
+        else:
+            self._suspects, self._suspect_intakes = len(batch.settlements), len(batch.intakes)
+        self._put_back(batch)
+
+    def _give_up(self, batch: _Batch, error: Exception) -> None:
+        for settled in batch.settlements:
+            shorter = settled.without_text(type(error).__name__)
+            if shorter is not None:
+                batch.settlements[:] = [shorter]
+                self._suspects += 1
+                return
+            event_id = settled.claim.event_id
+            _log.error("outcome given up, its delivery runs again at the next start", event_id=event_id)
+        batch.settlements.clear()
+        for given_up in batch.intakes:
             _log.error("event given up, it cannot be stored", event_id=given_up.event.id)
             with self._condition:
                 self._health = Health(self._health.degraded, self._waiting(), self._health.lost + 1)
-        self._suspects = len(batch.intakes)
-        self._put_back(batch)
+        batch.intakes.clear()
 
     def _write(self, batch: _Batch, transaction: JournalTransaction) -> None:
         if batch.settlements:
@@ -367,6 +394,8 @@ class Writer:
             batch.appended = list(zip(batch.intakes, appended, strict=True))
             self._dispatcher.appended([intake for intake, appended in batch.appended if appended.stored])
             failpoint("append.after")
+        if batch.alone:
+            return
         for request in batch.requests:
             if request.answer.cancelled():
                 continue  # whoever asked was told that it was not done

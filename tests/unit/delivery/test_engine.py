@@ -530,6 +530,49 @@ def test_when_an_event_cannot_be_stored_at_all_then_only_that_one_is_given_up(mo
         eventually(lambda: running.runner.events()[-1] == "e7")
 
 
+def test_when_the_text_of_an_error_is_odd_then_its_dead_letter_shows_it(tmp_path):
+    """As when a plugin raises with the name of a file that is no UTF-8."""
+    journal = SqliteJournal(tmp_path / "journal.sqlite")
+    with RunningDelivery(journal) as running:
+        running.delivery.plugin_ready("p", 1)
+        running.receive(1)
+        eventually(lambda: running.runner.events() == ["e1"])
+        running.runner.finish(status="raised", error="no such file: caf\udce9")
+        eventually(lambda: len(running.delivery.dead_letters()) == 1)
+        assert running.delivery.dead_letters()[0].error == "no such file: caf\\udce9"
+    journal.close()
+
+
+def test_when_an_outcome_cannot_be_stored_at_all_then_nothing_else_is_given_up(monkeypatch):
+    park = MemoryTransaction.park
+
+    def fail_at_odd_text(transaction, delivery_id, token, error, *more):
+        if error == "odd":
+            raise ValueError("a fault of our own")
+        return park(transaction, delivery_id, token, error, *more)
+
+    monkeypatch.setattr(MemoryTransaction, "park", fail_at_odd_text)
+    with RunningDelivery(plugins={"p": PluginSettings(concurrency=4)}) as running:
+        running.delivery.plugin_ready("p", 4)
+        for number in range(4):
+            running.receive(number, f"x{number}")
+        eventually(lambda: len(running.runner.events()) == 4)
+        begun = [delivery for _, delivery in running.runner.given]
+        with running.journal.transaction():  # so that all of it comes in one batch
+            running.runner.finish(delivery=begun[0])
+            running.runner.finish(delivery=begun[1], status="raised", error="odd")
+            running.runner.finish(delivery=begun[2], status="raised", error="plain")
+            running.runner.finish(delivery=begun[3])
+            for number in range(4, 7):
+                running.receive(number, f"x{number}")
+        eventually(lambda: len(running.runner.events()) == 7)
+        eventually(lambda: len(running.delivery.dead_letters()) == 2)
+        assert running.delivery.health.lost == 0
+        errors = {letter.event_id: letter.error for letter in running.delivery.dead_letters()}
+        assert errors["e2"] == "plain"
+        assert "could not be stored" in errors["e1"]
+
+
 def test_when_an_operator_gives_up_waiting_then_it_is_not_done_later_and_the_writer_goes_on():
     with RunningDelivery(automatic=True) as running:
         running.receive(1)
