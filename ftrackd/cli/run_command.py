@@ -6,7 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import typer
@@ -15,6 +15,9 @@ from ftrackd.daemon.errors import ExitCode, MissingServerError
 from ftrackd.errors import SettingsError
 from ftrackd.settings import Settings
 from ftrackd.settings_file import load
+
+if TYPE_CHECKING:
+    from ftrackd.daemon.signals import EarlyStop
 
 log = structlog.stdlib.get_logger("ftrackd")
 
@@ -33,13 +36,14 @@ def run_daemon(
         overrides.setdefault("hosting", {})["in_process"] = True
     if log_level:
         overrides.setdefault("logging", {})["level"] = log_level
-    from ftrackd.daemon.signals import StoppedEarly, stopping_early
+    from ftrackd.daemon.signals import StoppedEarly, ignore_signals, stopping_early
 
     try:
-        with stopping_early(), _sandbox(overrides) if sandbox else contextlib.nullcontext():
+        with stopping_early() as early, _sandbox(overrides, early) if sandbox else contextlib.nullcontext():
             exit_code = _run_configured(config, overrides, sandbox=sandbox)
     except StoppedEarly:
         exit_code = ExitCode.STOPPED
+    ignore_signals()
     raise typer.Exit(int(exit_code))
 
 
@@ -81,11 +85,19 @@ def _require_server(settings: Settings) -> None:
 
 
 @contextlib.contextmanager
-def _sandbox(overrides: dict[str, Any]) -> Iterator[None]:
+def _sandbox(overrides: dict[str, Any], early: EarlyStop) -> Iterator[None]:
     from ftrackd.testing.sandbox import SandboxProcess
 
-    # The journal belongs to one server's events; the sandbox forgets its own when it ends, and so do we.
-    with tempfile.TemporaryDirectory(prefix="ftrackd-") as folder, SandboxProcess(seed="demo") as process:
+    process = SandboxProcess(seed="demo")
+    with contextlib.ExitStack() as stack:
+        with early.held():
+            # The journal belongs to one server's events; the sandbox forgets its own when it ends, and so
+            # do we.
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ftrackd-"))
+            stack.callback(process.stop)
+            process.launch()
+        stack.callback(early.ends)
+        process.wait_until_ready()
         overrides["server"] = {
             "url": process.url,
             "api_user": process.api_user,

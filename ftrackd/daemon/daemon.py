@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import queue
 import signal
@@ -41,6 +42,10 @@ SAME_SIGNAL_S = 0.5
 """Terminals and wrappers often deliver one Ctrl-C twice; only a later signal is a second one."""
 
 
+BETWEEN_RESETS_S = 1.0
+"""Seconds in which further SIGHUPs become one, so that plugins do nothing but reset their Sessions."""
+
+
 class _Forced(BaseException):
     """A second signal came while draining. Not an Exception: nothing on the way out may handle it."""
 
@@ -62,25 +67,31 @@ class Daemon:
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._is_reset_asked = False
         self._stop_asked_at: float | None = None
-        self._is_forced = False
+        self._can_be_forced = False
         self._shown: State | None = None
         self._late: list[str] = []
 
     def run(self) -> ExitCode:
         """Run until SIGTERM or SIGINT; return the exit code.
 
-        Raises DaemonError (or another FtrackdError) when it cannot start.
+        Until there is something to drain, signals are whoever's they were: a server that does not answer
+        must not keep us from stopping. Raises DaemonError (or another FtrackdError) when it cannot start.
         """
         log.info("ftrackd starts", version=ftrackd.__version__, server=self._settings.server.url)
         self._load_extensions()
+        parts = Parts(self._settings, self._lifecycle, self._hooks)
         with self._signal_handlers(), ExitStack() as stack:
-            parts = Parts(self._settings, self._lifecycle, self._hooks)
             try:
+                self._can_be_forced = True
                 self._serve(parts, stack)
                 parts.close(HOST_STOP_LIMIT_S)
+                self._can_be_forced = False
             except _Forced:
+                self._can_be_forced = False
                 log.warning("forced to stop; what still runs is run again at the next start")
                 parts.close(0)
+            finally:
+                self._can_be_forced = False
         self._lifecycle.stopped()
         self._hooks.call("shutdown")
         log.info("ftrackd stopped")
@@ -152,9 +163,13 @@ class Daemon:
         return self._stop_asked_at is not None
 
     def _wait_for_work(self, parts: Parts) -> None:
+        next_reset = 0.0
         while not self._is_stopping():
-            self._wake.get()
-            if self._is_reset_asked:
+            rest_s = max(0.0, next_reset - time.monotonic()) if self._is_reset_asked else None
+            with contextlib.suppress(queue.Empty):
+                self._wake.get(timeout=rest_s)
+            if self._is_reset_asked and time.monotonic() >= next_reset:
+                next_reset = time.monotonic() + BETWEEN_RESETS_S
                 self._is_reset_asked = False
                 self._notifier.reloading()
                 parts.reset_sessions()
@@ -185,8 +200,7 @@ class Daemon:
         if self._stop_asked_at is None:
             self._stop_asked_at = now
             self._wake.put(None)
-        elif not self._is_forced and now - self._stop_asked_at > SAME_SIGNAL_S:
-            self._is_forced = True
+        elif self._can_be_forced and now - self._stop_asked_at > SAME_SIGNAL_S:
             raise _Forced
 
     def _on_reset_signal(self) -> None:

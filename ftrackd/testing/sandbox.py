@@ -58,6 +58,7 @@ class SandboxProcess:
         self._output: deque[str] = deque(maxlen=1000)
         self._reader: threading.Thread | None = None
         self._port = 0
+        self._is_ready = threading.Event()
         self.url = ""
         self.api_user = user
         self.api_key = secrets.token_urlsafe(24)
@@ -94,6 +95,16 @@ class SandboxProcess:
 
         Raise :class:`SandboxProcessError` with its output when it ends, or is not ready in time.
         """
+        self.launch()
+        try:
+            self.wait_until_ready()
+        except BaseException:
+            self.kill()
+            self._close_log()
+            raise
+
+    def launch(self) -> None:
+        """Start the process without waiting for it."""
         if self._process is not None:
             raise SandboxProcessError("The sandbox runs already.")
         command = [sys.executable, "-m", "ftrackd.sandbox", "--port", str(self._port)]
@@ -113,12 +124,23 @@ class SandboxProcess:
             start_new_session=True,
             env={**os.environ, "FTRACKD_SANDBOX_API_KEY": self.api_key},
         )
-        try:
-            self._await_ready(self._process)
-        except BaseException:
-            self.kill()
-            self._close_log()
-            raise
+        self._is_ready.clear()
+        self._output.clear()
+        self._reader = threading.Thread(
+            target=self._read_output, args=(self._process,), name="sandbox-output", daemon=True
+        )
+        self._reader.start()
+
+    def wait_until_ready(self) -> None:
+        """Wait for a launched process to serve.
+
+        Raise :class:`SandboxProcessError` with its output when it ends, or is not ready in time.
+        """
+        if not self._is_ready.wait(START_TIMEOUT_S) or not self.url:
+            output = "\n".join(self._output)
+            raise SandboxProcessError(
+                f"The sandbox did not start (exit code {self._running().poll()}):\n{output}\n{self.log}"
+            )
 
     def stop(self) -> int | None:
         """End the process with SIGTERM and return its exit code; None when it does not run."""
@@ -204,20 +226,7 @@ class SandboxProcess:
             with error:
                 raise SandboxProcessError(f"{error.code}: {error.read().decode(errors='replace')}") from error
 
-    def _await_ready(self, process: subprocess.Popen[str]) -> None:
-        ready = threading.Event()
-        self._output.clear()
-        self._reader = threading.Thread(
-            target=self._read_output, args=(process, ready), name="sandbox-output", daemon=True
-        )
-        self._reader.start()
-        if not ready.wait(START_TIMEOUT_S) or not self.url:
-            output = "\n".join(self._output)
-            raise SandboxProcessError(
-                f"The sandbox did not start (exit code {process.poll()}):\n{output}\n{self.log}"
-            )
-
-    def _read_output(self, process: subprocess.Popen[str], ready: threading.Event) -> None:
+    def _read_output(self, process: subprocess.Popen[str]) -> None:
         """Read what the process prints until it ends, so that it never waits for a reader."""
         assert process.stdout is not None
         address = ""
@@ -230,8 +239,8 @@ class SandboxProcess:
                 if line.startswith("sandbox ready"):
                     self.url = address
                     self._port = int(address.rpartition(":")[2])
-                    ready.set()
-        ready.set()
+                    self._is_ready.set()
+        self._is_ready.set()
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is None:

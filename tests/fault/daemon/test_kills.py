@@ -227,7 +227,10 @@ def test_when_it_is_stopped_while_its_sandbox_starts_then_nothing_is_left(
         while not (children := process.children(recursive=True)):
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        daemon.send_signal(number)
+        daemon.send_signal(signal.SIGHUP)
+        for _ in range(20):  # as often as an impatient person presses Ctrl-C, and until nobody listens
+            daemon.send_signal(number)
+            time.sleep(0.01)
         written = daemon.stderr.read() if daemon.stderr else b""
     assert (daemon.returncode, written) == (0, b"")
     assert not psutil.wait_procs(children, timeout=30)[1]

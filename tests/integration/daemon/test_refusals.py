@@ -86,6 +86,19 @@ def test_a_server_that_does_not_answer_in_the_time_set(tmp_path: Path) -> None:
     assert url in lines[0]
 
 
+def test_a_server_that_does_not_answer_keeps_nobody_from_stopping(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        variables = {**os.environ, "FTRACKD_DAEMON__STATE_DIR": str(tmp_path), **server(url)}
+        command = [sys.executable, "-m", "ftrackd", "run"]
+        with subprocess.Popen(command, env=variables, stderr=subprocess.DEVNULL) as daemon:
+            asking = silent.accept()[0]
+            daemon.terminate()
+            assert daemon.wait(30) == 0, "long before the time for an answer is over"
+            asking.close()
+
+
 def test_a_wrong_key(tmp_path: Path, sandbox: SandboxProcess) -> None:
     code, lines = run(tmp_path, "run", **server(sandbox.url, sandbox.api_user))
     assert code == 77

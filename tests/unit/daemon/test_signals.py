@@ -45,6 +45,35 @@ def test_when_a_handler_raises_then_the_main_thread_raises_and_the_former_handle
     assert not [thread for thread in threading.enumerate() if thread.name == "ftrackd-signals"]
 
 
+def test_when_something_is_held_then_a_signal_stops_after_it_and_only_once() -> None:
+    done = []
+    with stopping_early() as early:
+        with pytest.raises(StoppedEarly), early.held():
+            os.kill(os.getpid(), signal.SIGTERM)
+            done.append("held")
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGHUP)
+        done.append("on the way out")
+    assert done == ["held", "on the way out"]
+
+
+def test_when_all_is_taken_down_then_a_first_signal_disturbs_it_no_more() -> None:
+    with stopping_early() as early:
+        early.ends()
+        os.kill(os.getpid(), signal.SIGTERM)
+        with early.held():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_when_a_signal_came_just_before_another_takes_over_then_nobody_is_woken_for_ever() -> None:
+    handled: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with SignalHandlers({signal.SIGHUP: lambda: handled.put("outer")}) as outer:
+        outer._asked += 1  # its thread saw a signal and waits for the main thread to look
+        with SignalHandlers({signal.SIGTERM: lambda: None}):
+            os.kill(os.getpid(), signal.SIGURG)
+            assert outer._looked == outer._asked
+
+
 def test_when_one_is_within_another_then_the_inner_handles_and_the_outer_again_afterwards() -> None:
     handled: queue.SimpleQueue[str] = queue.SimpleQueue()
     with SignalHandlers({signal.SIGHUP: lambda: handled.put("outer")}):
