@@ -37,11 +37,14 @@ class DeliveryMetrics(Collector):
         if durations is None:
             durations = self._durations[plugin] = [0] * len(_BOUNDS)
             self._seconds[plugin] = 0.0
-        for outcome in outcomes:
-            key = plugin, outcome.status
-            self._attempts[key] = self._attempts.get(key, 0) + 1
-            durations[bisect_left(_SECONDS, outcome.seconds)] += 1
-            self._seconds[plugin] += outcome.seconds
+        statuses = [outcome.status for outcome in outcomes]
+        for status in set(statuses):
+            key = plugin, status
+            self._attempts[key] = self._attempts.get(key, 0) + statuses.count(status)
+        seconds = [outcome.seconds for outcome in outcomes]
+        self._seconds[plugin] += sum(seconds)
+        for one in seconds:
+            durations[bisect_left(_SECONDS, one)] += 1
 
     def collect(self) -> Iterator[Metric]:
         """Yield what a scrape shows."""

@@ -86,11 +86,12 @@ class SqliteAppend:
             return
         keys = deliveries[0].keys
         text = encode_keys(keys)
-        for delivery in deliveries:
-            plugin, one = delivery.plugin, self._last_delivery.next()
+        add, know = self._ready_rows.append, self._known.upcoming.append
+        for one, delivery in enumerate(deliveries, self._last_delivery.next(len(deliveries))):
+            plugin = delivery.plugin
             checksum, seal = ready_checksums(one, seq, plugin, 0, 0.0, text, replayed)
-            self._ready_rows.append((one, seq, plugin, text, replayed, checksum))
-            self._known.upcoming.append(plugin, (one, seq, 0, keys, replayed, seal))
+            add((one, seq, plugin, text, replayed, checksum))
+            know(plugin, (one, seq, 0, keys, replayed, seal))
 
     def _insert_added(self) -> None:
         for statement, rows in (
@@ -157,15 +158,15 @@ class _LastNumber:
         self._table = table
         self._last: int | None = None
 
-    def next(self) -> int:
-        """Return the next one."""
+    def next(self, count: int = 1) -> int:
+        """Return the first of the next so many."""
         if self._last is None:
             row = self._connection.execute(
                 "SELECT seq FROM sqlite_sequence WHERE name = ?", (self._table,)
             ).fetchone()
             self._last = row[0] if row else 0
-        self._last += 1
-        return self._last
+        first, self._last = self._last + 1, self._last + count
+        return first
 
 
 def _are_alike(deliveries: Sequence[NewDelivery]) -> bool:

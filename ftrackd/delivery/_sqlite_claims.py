@@ -130,10 +130,12 @@ class SqliteClaims:
     def _lease(self, rows: Sequence[Unclaimed], plugin: str, owner: str, until: float) -> list[Claim]:
         self._read_events(row[1] for row in rows)
         token = self._known.tokens
+        tokens: dict[int, int] = {}
         claims: list[Claim] = []
         for delivery_id, seq, attempts, keys, replayed, seal in rows:
             event_id, topic, payload, received_at, _, _ = self._events[seq]
             token += 1
+            tokens[delivery_id] = token
             claims.append(
                 Claim(
                     delivery_id,
@@ -150,7 +152,6 @@ class SqliteClaims:
                 )
             )
         self._known.tokens = token
-        tokens = {claim.delivery_id: claim.token for claim in claims}
         self._leases.add(plugin, tokens, Lease(owner, until))
         return claims
 

@@ -90,7 +90,8 @@ class Dispatcher:
             verdicts = [self._lane.finished(plugin, outcome, now) for outcome in failed]
             claims = [*closing.claims, *(found.settlement.claim for found in verdicts if found is not None)]
             for claim in claims:
-                self._guard.handling(plugin, claim.keys, now)
+                if claim.keys:
+                    self._guard.handling(plugin, claim.keys, now)
             self._guard.handling(plugin, self._lane.first_keys(plugin), now)
         self._report_late(plugin, [*closing.late, *_without_verdict(failed, verdicts)])
         for found in verdicts:
