@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ftrackd.api._plugin_discovery import PluginSource, find_plugins
 from ftrackd.hosting import trust
-from ftrackd.hosting.child.specification import PluginSpecification
+from ftrackd.hosting.child.specification import PluginSpecification, ProcessSpecification
 from ftrackd.hosting.errors import UntrustedPathError
+from ftrackd.hosting.model import ServerAccess
 from ftrackd.settings import GroupSettings, HostingSettings, PluginSettings
 
 ENTRY_POINT_GROUP: Final = "ftrackd.plugins"
@@ -107,3 +109,29 @@ def _installed(hosting: HostingSettings) -> list[PluginSource]:
         )
         for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
     ]
+
+
+def process_specification(
+    plugins: tuple[PluginSpecification, ...],
+    guests: tuple[PluginSpecification, ...],
+    server: ServerAccess,
+    settings: HostingSettings,
+    roots: Iterable[Path],
+    memory_limit_mb: float,
+) -> ProcessSpecification:
+    """Return what the process of these plugins is told; *roots* are where its code may come from."""
+    return ProcessSpecification(
+        plugins=plugins,
+        guests=guests,
+        server_url=server.url,
+        api_user=server.api_user,
+        api_key=server.api_key.get_secret_value(),
+        identity_map_limit=server.identity_map_limit,
+        connect_timeout_s=server.connect_timeout_s,
+        read_timeout_s=server.read_timeout_s,
+        roots=tuple(map(str, roots)),
+        allows_unsafe_paths=settings.allow_unsafe_paths,
+        log_level=logging.getLogger().getEffectiveLevel(),
+        log_lines_per_s=settings.log_lines_per_s,
+        memory_limit_bytes=int(memory_limit_mb * 1024 * 1024),
+    )

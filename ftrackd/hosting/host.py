@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 import time
@@ -15,8 +14,8 @@ import structlog
 from ftrackd.api import _json
 from ftrackd.hosting.capture import OutputLines, PluginLog
 from ftrackd.hosting.changes import REMOVAL_GRACE_S, Changes
-from ftrackd.hosting.child.specification import PluginSpecification, ProcessSpecification, encode_plugin
-from ftrackd.hosting.entries import specification_of
+from ftrackd.hosting.child.specification import encode_plugin
+from ftrackd.hosting.entries import process_specification, specification_of
 from ftrackd.hosting.errors import PluginNotRunningError, UnknownPluginError
 from ftrackd.hosting.group import PluginGroup
 from ftrackd.hosting.link import Frame
@@ -314,31 +313,17 @@ class Host:
         if group.current is None:
             group.state = "starting" if group.restart.failures == 0 else group.state
         self._spawner.spawn(process)
-        specification = self._process_specification(group, specifications)
+        limits = [self._supervision.limit(entry.name, "memory_limit_mb") for entry in entries]
+        specification = process_specification(
+            specifications,
+            self._session_plugins.guests(self._group_of, self._settings),
+            self._server,
+            self._settings,
+            self._changes.roots(group, code_roots(self._settings.plugin_paths)),
+            max(limits),
+        )
         process.state = "starting"
         process.send("start", {}, _json.dumps(specification.to_json()))
-
-    def _process_specification(
-        self, group: PluginGroup, plugins: tuple[PluginSpecification, ...]
-    ) -> ProcessSpecification:
-        limits = [self._supervision.limit(plugin.source.name, "memory_limit_mb") for plugin in plugins]
-        return ProcessSpecification(
-            plugins=plugins,
-            guests=self._session_plugins.guests(self._group_of, self._settings),
-            server_url=self._server.url,
-            api_user=self._server.api_user,
-            api_key=self._server.api_key.get_secret_value(),
-            identity_map_limit=self._server.identity_map_limit,
-            connect_timeout_s=self._server.connect_timeout_s,
-            read_timeout_s=self._server.read_timeout_s,
-            roots=tuple(
-                str(root) for root in self._changes.roots(group, code_roots(self._settings.plugin_paths))
-            ),
-            allows_unsafe_paths=self._settings.allow_unsafe_paths,
-            log_level=logging.getLogger().getEffectiveLevel(),
-            log_lines_per_s=self._settings.log_lines_per_s,
-            memory_limit_bytes=int(max(limits) * 1024 * 1024),
-        )
 
     def _heard(self, process: HostedProcess, frame: Frame) -> None:
         group = process.group
