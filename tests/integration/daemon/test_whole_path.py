@@ -3,11 +3,12 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from ftrackd.api.event.base import Event
 from ftrackd.testing.daemon import DaemonProcess
@@ -48,6 +49,74 @@ def test_a_change_of_data_reaches_the_plugin(
     assert len(change) == 1
 
 
+class TestOneDaemon:
+    """What daemons as they come do, one for all: its end comes before the others start on the same server."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def recording(cls, tmp_path_factory: pytest.TempPathFactory) -> Recording:
+        return Recording(tmp_path_factory.mktemp("recording"))
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def daemon(cls, sandbox: SandboxProcess, recording: Recording) -> Iterator[DaemonProcess]:
+        with DaemonProcess(sandbox, [recording.plugins], environment=recording.environment) as daemon:
+            yield daemon
+
+    def test_an_action_answers_discover_and_launch_of_a_second_client(
+        self, daemon: DaemonProcess, sandbox_session: Any, task: Any
+    ) -> None:
+        sandbox_session.event_hub.connect()
+        offered = ask(sandbox_session, "ftrack.action.discover", discover_data([task]))
+        assert offered["items"][0]["actionIdentifier"] == "recorder"
+        assert ask(sandbox_session, "ftrack.action.launch", launch_data("recorder", [task])) == {
+            "success": True,
+            "message": "1 selected",
+        }
+
+    def test_an_action_that_raises_says_so_with_an_id_that_is_in_the_log(
+        self, daemon: DaemonProcess, sandbox_session: Any, task: Any
+    ) -> None:
+        sandbox_session.event_hub.connect()
+        answer = ask(
+            sandbox_session, "ftrack.action.launch", {**launch_data("recorder", [task]), "explode": True}
+        )
+        assert answer["success"] is False
+        assert "as asked" not in answer["message"], "an artist does not need our internals"
+        error_id = daemon.wait_for(
+            lambda: next(
+                (
+                    word.strip(".,()")
+                    for word in answer["message"].split()
+                    if word.strip(".,()") in daemon.log
+                ),
+                None,
+            ),
+            what="the error id in the log",
+        )
+        assert error_id
+        daemon.wait_for(lambda: "callback failed" in daemon.log, what="the failure in the log")
+        assert daemon.log.count("Traceback") == 1, "one failure, one traceback"
+
+    def test_sighup_resets_the_sessions_and_nothing_else(
+        self, daemon: DaemonProcess, recording: Recording
+    ) -> None:
+        before = daemon.plugin("recorder")["pid"]
+        os.kill(daemon.pid, signal.SIGHUP)
+        daemon.wait_for(lambda: daemon.status()["state"] == "live", what="live")
+        assert daemon.plugin("recorder")["pid"] == before
+
+    def test_a_saved_edit_is_live_within_a_second(
+        self, daemon: DaemonProcess, recording: Recording, sandbox_session: Any
+    ) -> None:
+        sandbox_session.event_hub.connect()
+        recording.write_version(2)
+        daemon.wait_for(lambda: daemon.plugin("recorder")["generation"] == 2, what="reloaded")
+        sandbox_session.event_hub.publish(Event("studio.count", data={"number": 1}))
+        daemon.wait_for(lambda: recording.numbers() == [1], what="recorded")
+        assert recording.lines()[-1]["version"] == 2
+
+
 def test_when_a_plugin_takes_long_to_import_then_the_others_are_live_and_it_misses_nothing(
     run_daemon: Run, recording: Recording, sandbox_session: Any, task: Any, tmp_path: Path
 ) -> None:
@@ -84,19 +153,6 @@ def test_when_a_plugin_takes_long_to_import_then_the_others_are_live_and_it_miss
     assert versions().count(7) == 1
 
 
-def test_an_action_answers_discover_and_launch_of_a_second_client(
-    run_daemon: Run, sandbox_session: Any, task: Any
-) -> None:
-    run_daemon()
-    sandbox_session.event_hub.connect()
-    offered = ask(sandbox_session, "ftrack.action.discover", discover_data([task]))
-    assert offered["items"][0]["actionIdentifier"] == "recorder"
-    assert ask(sandbox_session, "ftrack.action.launch", launch_data("recorder", [task])) == {
-        "success": True,
-        "message": "1 selected",
-    }
-
-
 def test_a_burst_that_is_faster_than_the_journal_is_handled_whole_and_a_menu_opens_behind_it(
     run_daemon: Run, recording: Recording, sandbox_session: Any, task: Any
 ) -> None:
@@ -112,28 +168,6 @@ def test_a_burst_that_is_faster_than_the_journal_is_handled_whole_and_a_menu_ope
     assert daemon.status()["journal"]["dropped"] == 0
 
 
-def test_an_action_that_raises_says_so_with_an_id_that_is_in_the_log(
-    run_daemon: Run, sandbox_session: Any, task: Any
-) -> None:
-    daemon = run_daemon()
-    sandbox_session.event_hub.connect()
-    answer = ask(
-        sandbox_session, "ftrack.action.launch", {**launch_data("recorder", [task]), "explode": True}
-    )
-    assert answer["success"] is False
-    assert "as asked" not in answer["message"], "an artist does not need our internals"
-    error_id = daemon.wait_for(
-        lambda: next(
-            (word.strip(".,()") for word in answer["message"].split() if word.strip(".,()") in daemon.log),
-            None,
-        ),
-        what="the error id in the log",
-    )
-    assert error_id
-    daemon.wait_for(lambda: "callback failed" in daemon.log, what="the failure in the log")
-    assert daemon.log.count("Traceback") == 1, "one failure, one traceback"
-
-
 def test_an_action_whose_plugin_is_not_there_in_time_says_so_with_an_id_that_is_in_the_log(
     run_daemon: Run, sandbox_session: Any, task: Any
 ) -> None:
@@ -145,20 +179,6 @@ def test_an_action_whose_plugin_is_not_there_in_time_says_so_with_an_id_that_is_
     assert answer["success"] is False
     error_id = answer["message"].split()[-1]
     daemon.wait_for(lambda: error_id in daemon.log, what="the error id in the log")
-
-
-def test_a_saved_edit_is_live_within_a_second(
-    run_daemon: Run, recording: Recording, sandbox_session: Any
-) -> None:
-    from ftrackd.api.event.base import Event
-
-    daemon = run_daemon()
-    sandbox_session.event_hub.connect()
-    recording.write_version(2)
-    daemon.wait_for(lambda: daemon.plugin("recorder")["generation"] == 2, what="reloaded")
-    sandbox_session.event_hub.publish(Event("studio.count", data={"number": 1}))
-    daemon.wait_for(lambda: recording.numbers() == [1], what="recorded")
-    assert recording.lines()[-1]["version"] == 2
 
 
 def test_ctrl_c_stops_everything_and_leaves_nothing_running(run_daemon: Run) -> None:
@@ -177,14 +197,6 @@ def test_when_the_main_process_is_killed_then_no_plugin_process_is_left(run_daem
     daemon.kill()
     _, alive = psutil.wait_procs(family, timeout=30)
     assert not alive, alive
-
-
-def test_sighup_resets_the_sessions_and_nothing_else(run_daemon: Run, recording: Recording) -> None:
-    daemon = run_daemon()
-    before = daemon.plugin("recorder")["pid"]
-    os.kill(daemon.pid, signal.SIGHUP)
-    daemon.wait_for(lambda: daemon.status()["state"] == "live", what="live")
-    assert daemon.plugin("recorder")["pid"] == before
 
 
 def test_the_secret_is_nowhere_in_what_the_daemon_says(
