@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -439,24 +440,26 @@ def test_when_it_may_not_be_written_then_the_error_says_what_to_mend(folder_mode
 
 
 class SmallDisk:
-    """A file system of a few megabytes."""
+    """A file system of a few megabytes.
 
-    def __init__(self, folder):
-        self.folder = folder
+    Not in a folder of pytest's: what a killed run leaves mounted would end the next ones when they tidy up.
+    """
 
     def __enter__(self):
-        self.folder.mkdir()
+        self.folder = Path(tempfile.mkdtemp(prefix="ftrackd-disk-"))
         mounted = subprocess.run(
             ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(self.folder)],
             capture_output=True,
             check=False,
         )
         if mounted.returncode:
+            self.folder.rmdir()
             pytest.skip("cannot mount a small file system here")
         return self
 
     def __exit__(self, *_):
         subprocess.run(["umount", str(self.folder)], check=True)
+        self.folder.rmdir()
 
     def fill(self):
         with (self.folder / "ballast").open("wb", buffering=0) as stream:
@@ -471,8 +474,8 @@ class SmallDisk:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to mount a small file system")
-def test_when_the_disk_is_full_then_events_wait_in_memory_until_there_is_room(tmp_path):
-    with SmallDisk(tmp_path / "disk") as disk:
+def test_when_the_disk_is_full_then_events_wait_in_memory_until_there_is_room():
+    with SmallDisk() as disk:
         journal = SqliteJournal(disk.folder / "journal.sqlite")
         with RunningDelivery(journal, intake_limit=100) as running:
             running.delivery.plugin_ready("p", 1)
@@ -499,7 +502,7 @@ def test_when_the_disk_is_full_then_events_wait_in_memory_until_there_is_room(tm
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to mount a small file system")
 def test_when_the_disk_is_full_then_the_error_is_typed_and_what_was_stored_stays(tmp_path):
-    with SmallDisk(tmp_path / "disk") as disk:
+    with SmallDisk() as disk:
         journal = SqliteJournal(disk.folder / "journal.sqlite")
         stored = 0
         with pytest.raises(JournalFullError, match="make room"):
@@ -517,8 +520,8 @@ def test_when_the_disk_is_full_then_the_error_is_typed_and_what_was_stored_stays
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to mount a small file system")
-def test_when_the_disk_is_full_at_the_start_then_the_error_says_to_make_room(tmp_path):
-    with SmallDisk(tmp_path / "disk") as disk:
+def test_when_the_disk_is_full_at_the_start_then_the_error_says_to_make_room():
+    with SmallDisk() as disk:
         SqliteJournal(disk.folder / "journal.sqlite").close()
         disk.fill()
         with pytest.raises(JournalFullError, match="make room"):
