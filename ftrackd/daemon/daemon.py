@@ -18,6 +18,7 @@ from ftrackd.daemon.control import ControlServer
 from ftrackd.daemon.errors import ExitCode
 from ftrackd.daemon.hooks import Hooks
 from ftrackd.daemon.lifecycle import Lifecycle, State
+from ftrackd.daemon.memory import share_one_heap
 from ftrackd.daemon.notify import ServiceNotifier, Watchdog
 from ftrackd.daemon.parts import Parts
 from ftrackd.daemon.paths import control_socket
@@ -77,6 +78,7 @@ class Daemon:
         Until there is something to drain, signals are whoever's they were: a server that does not answer
         must not keep us from stopping. Raises DaemonError (or another FtrackdError) when it cannot start.
         """
+        share_one_heap()
         log.info("ftrackd starts", version=ftrackd.__version__, server=self._settings.server.url)
         self._load_extensions()
         parts = Parts(self._settings, self._lifecycle, self._hooks)
