@@ -298,7 +298,7 @@ def test_when_anything_happens_in_any_order_then_the_promises_hold(engine_name):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples={"memory": 30}.get(engine_name, 40),
+            max_examples={"memory": 30}.get(engine_name, 20),
             stateful_step_count=50,
             deadline=None,
             derandomize=True,
