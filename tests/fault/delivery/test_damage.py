@@ -347,6 +347,34 @@ def test_when_a_newer_ftrackd_wrote_it_then_it_is_left_alone(tmp_path):
     assert not set_aside(tmp_path)
 
 
+@pytest.mark.parametrize("text", ["[1,", '["x", 999999, 1]', "null", '{"a": 1}', ""])
+def test_when_the_text_of_what_was_claimed_is_damaged_then_everything_is_offered_again(tmp_path, text):
+    """It costs an attempt more or less, and no delivery."""
+    path = tmp_path / "journal.sqlite"
+    journal = SqliteJournal(path)
+    with journal.transaction() as transaction:
+        for number in range(4):
+            transaction.append(NewEvent(f"e{number}", "t", b"{}"), [NewDelivery("p")])
+        transaction.claim("p", "one", 2, 2, LEASE_S)
+    journal.close()
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE lease SET deliveries = ?", (text,))
+    connection.commit()
+    connection.close()
+
+    journal = SqliteJournal(path)
+    (backlog,) = journal.stats().plugins
+    assert backlog.ready + backlog.claimed == 4
+    with journal.transaction() as transaction:
+        transaction.reclaim(5, False)
+    with journal.transaction() as transaction:
+        claims = transaction.claim("p", "two", 10, 10, LEASE_S)
+        assert [claim.event_id for claim in claims] == ["e0", "e1", "e2", "e3"]
+        assert transaction.close(claims) == []
+    assert journal.stats().plugins == ()
+    journal.close()
+
+
 AS_VERSION_2_HAD_IT = """
 DROP TABLE lease;
 ALTER TABLE delivery ADD COLUMN token INTEGER NOT NULL DEFAULT 7;
