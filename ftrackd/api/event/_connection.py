@@ -274,10 +274,12 @@ class Connection:
         threading.Thread(target=open_it, name="ftrack-event-hub-opening", daemon=True).start()
         while not self.wait_until(lambda: bool(outcome) or self._stopping, _HOUSEKEEPING_S):
             self._listener.housekeeping()
-        if not outcome:
-            raise TransportClosed("Disconnected while connecting.")
-        if outcome[0] is not None:
-            raise outcome[0]
+        error = outcome[0] if outcome else None
+        # Its socket was closed for the same reason, and may have said so first.
+        if not outcome or (self._stopping and isinstance(error, TransportClosed)):
+            raise TransportClosed("Disconnected while connecting.") from error
+        if error is not None:
+            raise error
 
     def _opened(self, transport: Transport) -> None:
         with self._changed:

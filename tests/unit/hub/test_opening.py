@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import requests.utils
 
+from ftrackd.api.event._connection import Connection
 from ftrackd.api.event.base import Event
 from ftrackd.api.event.hub import EventHub, HubLimits
 from ftrackd.api.exception import EventHubConnectionError
@@ -80,7 +81,19 @@ def test_when_an_answer_does_not_end_then_only_its_beginning_is_read(server):
     assert sum(sent) < 64 * 1024 * 1024
 
 
-def test_when_disconnected_while_connect_waits_then_that_ends_at_once(server):
+@pytest.mark.parametrize("looks_late", [False, True])
+def test_when_disconnected_while_connect_waits_then_that_ends_at_once(server, monkeypatch, looks_late):
+    """Whoever comes first: the thread that waits, or the end of the socket that it waits for."""
+    wait_until = Connection.wait_until
+
+    def wait_and_look_late(connection, condition, timeout_s):
+        is_met = wait_until(connection, condition, timeout_s)
+        opening = [one for one in threading.enumerate() if one.name == "ftrack-event-hub-opening"]
+        for thread in opening if is_met and looks_late else ():
+            thread.join(DEADLINE_S)
+        return is_met
+
+    monkeypatch.setattr(Connection, "wait_until", wait_and_look_late)
     server.raw_handshake = lambda connection: connection.recv(1)
     hub = EventHub(server.url, "anna", "key")
     errors = []
