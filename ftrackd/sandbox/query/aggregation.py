@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from ftrackd.sandbox.query.criteria import CriteriaCompiler, PathValue
 from ftrackd.sandbox.query.errors import UnsupportedQueryError
 from ftrackd.sandbox.query.hydration import Convert, converter
-from ftrackd.sandbox.query.scope import Place, Scope
+from ftrackd.sandbox.query.scope import Aliases, Place, Scope
 from ftrackd.sandbox.query.tree import Aggregate, Path, Query
 from ftrackd.sandbox.schema.model import EntityType, ValueType
 
@@ -32,7 +32,7 @@ def execute_aggregate(
             f"{entity_type.name} cannot be aggregated or grouped; its schema lacks group_by", query.position
         )
     _refuse_ungrouped(query)
-    scope = Scope(entity_type)
+    scope = Scope(entity_type, Aliases())
     dialect = compiler.dialect
     groups = {str(path): compiler.value_at(path, scope.place) for path in query.group_by}
     columns = {

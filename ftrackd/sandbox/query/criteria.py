@@ -28,6 +28,7 @@ from ftrackd.sandbox.query.resolution import (
     try_meanings,
 )
 from ftrackd.sandbox.query.scope import (
+    Aliases,
     Condition,
     Place,
     Scope,
@@ -107,19 +108,22 @@ class CriteriaCompiler:
             case Not(operand):
                 return complement_of(self.compile(operand, place))
             case Comparison() | Membership() | QueryMembership() | Quantified():
-                return self._follow(criteria.path, place, self._end_of(criteria))
+                return self._follow(criteria.path, place, self._end_of(criteria, place.scope.aliases))
             case _:  # pragma: no cover
                 assert_never(criteria)
 
-    def compile_keys(self, query: Query) -> tuple[sa.Select[Any], ValueType]:
-        """Return the SELECT of a nested query, one column without nulls, and the type of its values."""
+    def compile_keys(self, query: Query, aliases: Aliases) -> tuple[sa.Select[Any], ValueType]:
+        """Return the SELECT of a nested query, one column without nulls, and the type of its values.
+
+        *aliases* are those of the statement around it.
+        """
         if query.is_aggregate:
             raise UnsupportedQueryError("a nested query cannot be grouped or aggregated", query.position)
         entity_type = find_entity_type(self._schema, query.entity_type, query.position)
         with self._subquery(query.position):
-            return self._select_keys(query, entity_type)
+            return self._select_keys(query, Scope(entity_type, aliases))
 
-    def _select_keys(self, query: Query, entity_type: EntityType) -> tuple[sa.Select[Any], ValueType]:
+    def _select_keys(self, query: Query, scope: Scope) -> tuple[sa.Select[Any], ValueType]:
         if len(query.projections) > 1:
             raise UnsupportedQueryError("a nested query selects one attribute", query.position)
         if query.projections:
@@ -127,8 +131,7 @@ class CriteriaCompiler:
             assert not isinstance(projection, Aggregate)
             path = projection
         else:
-            path = Path((Step(entity_type.primary_key[0]),), query.position)
-        scope = Scope(entity_type)
+            path = Path((Step(scope.entity_type.primary_key[0]),), query.position)
         value = self.value_at(path, scope.place)
         key = value.terms[-1]
         conditions = self.conditions(query, scope)
@@ -205,8 +208,8 @@ class CriteriaCompiler:
             refuse_cast(path, path.steps[-1])
         return Operand(meaning, place.source, self._schema, self.dialect, path.position)
 
-    def _end_of(self, criterion: Criterion) -> _End:
-        """Return what to ask at the end of the criterion's path."""
+    def _end_of(self, criterion: Criterion, aliases: Aliases) -> _End:
+        """Return what to ask at the end of the criterion's path, with *aliases* for what it has to read."""
         path = criterion.path
         match criterion:
             case Comparison(_, operator, value):
@@ -224,7 +227,7 @@ class CriteriaCompiler:
                     rejects_null=bool(values) and (is_negated or not any(value.is_null for value in values)),
                 )
             case QueryMembership(_, query, is_negated):
-                keys, value_type = self.compile_keys(query)
+                keys, value_type = self.compile_keys(query, aliases)
                 return _End(
                     lambda place, meaning: self._operand(path, place, meaning).is_in_query(
                         keys, value_type, is_negated=is_negated
@@ -318,7 +321,7 @@ class CriteriaCompiler:
         asked whether it has any when there are no criteria, or when the members are rows of a view, which
         is expensive to make for all owners.
         """
-        scope = Scope(target)
+        scope = Scope(target, place.scope.aliases)
         conditions = [] if matching is None else [matching(scope.place)]
         members, key = select_members(scope, collection.join, conditions)
         local = place.source.c[collection.join.local]

@@ -22,7 +22,7 @@ from ftrackd.sandbox.query.normalisation import Entity, Normaliser
 from ftrackd.sandbox.query.parser import parse, parse_path
 from ftrackd.sandbox.query.plan import Node, make_plan
 from ftrackd.sandbox.query.resolution import find_entity_type
-from ftrackd.sandbox.query.scope import Scope, type_conditions
+from ftrackd.sandbox.query.scope import Aliases, Scope, type_conditions
 from ftrackd.sandbox.query.tree import Aggregate, Path, Query
 from ftrackd.sandbox.schema.model import EntityType, Links, Schema
 
@@ -139,7 +139,7 @@ def load_entities(
         return []
     node = make_plan(schema, found_type, [parse_path(text) for text in projections])
     hydrator = Hydrator(connection, schema, dialect_of(connection), links)
-    scope = Scope(found_type)
+    scope = Scope(found_type, Aliases())
     key_columns = found_type.key_columns(scope.source)
     if len(key_columns) == 1:
         condition = hydrator.dialect.is_key(key_columns[0], [key[0] for key in wanted])
@@ -164,7 +164,7 @@ def _execute(
         rows = execute_aggregate(connection, compiler, entity_type, query)
         return QueryAnswer(rows, _next_offset(query, len(rows)))
     node = make_plan(schema, entity_type, _paths(query, entity_type))
-    scope = Scope(entity_type)
+    scope = Scope(entity_type, Aliases())
     conditions = compiler.conditions(query, scope)
     order = compiler.ordering(query, scope.place)
     statement = sa.select().select_from(scope.from_clause).where(*conditions).order_by(*order)

@@ -16,7 +16,7 @@ from ftrackd.sandbox.query.dialects import Dialect
 from ftrackd.sandbox.query.normalisation import TYPE_KEY, Entity
 from ftrackd.sandbox.query.plan import Branch, Node
 from ftrackd.sandbox.query.resolution import Meaning
-from ftrackd.sandbox.query.scope import Scope, select_members
+from ftrackd.sandbox.query.scope import Aliases, Scope, select_members
 from ftrackd.sandbox.schema.model import Collection, Computed, Links, Reference, Scalar, Schema, ValueType
 
 Key: TypeAlias = tuple[Any, ...]
@@ -185,7 +185,7 @@ class Hydrator:
     def _load_referenced(self, node: Node, reference: Reference, keys: list[Any]) -> dict[Any, Entity]:
         if not keys:
             return {}
-        source = node.entity_type.table.alias()
+        source = Aliases().take(node.entity_type.table)
         columns = Columns()
         reader = Reader(self, node, source, columns)
         remote = source.c[reference.join.remote]
@@ -208,7 +208,7 @@ class Hydrator:
         if not keys:
             return
         node = branch.node
-        scope = Scope(node.entity_type)
+        scope = Scope(node.entity_type, Aliases())
         statement, owner_key = select_members(scope, collection.join, [])
         columns = Columns()
         reader = Reader(self, node, scope.source, columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -16,8 +17,37 @@ from ftrackd.sandbox.schema.model import EntityType, Join, Reference
 _MAXIMUM_JOINS: Final = 60
 #: SQLite refuses expressions nested deeper than 1,000; longer chains become balanced trees of this width.
 _GROUP_WIDTH: Final = 64
+#: Aliases that are kept: the first few of each table.
+_KEPT_ALIASES: Final = 1024
 
 Condition = sa.ColumnElement[bool]
+
+
+class Aliases:
+    """The names under which one statement reads tables: another one each time.
+
+    An alias has all columns of its table, and making them takes longer than most statements run. Statements
+    share them: the first alias that one asks for is the first of every other.
+    """
+
+    def __init__(self) -> None:
+        self._taken: dict[sa.FromClause, int] = {}
+
+    def take(self, table: sa.FromClause) -> sa.FromClause:
+        """Return an alias of *table* that this statement does not use yet."""
+        number = self._taken.get(table, 0)
+        self._taken[table] = number + 1
+        return _alias(table, number)
+
+
+@lru_cache(maxsize=_KEPT_ALIASES)
+def _alias(table: sa.FromClause, number: int) -> sa.FromClause:
+    """Return the alias with this *number* of *table*."""
+    del number
+    alias = table.alias()
+    # Columns are made when they are first looked at, which two threads must not do at once.
+    alias.c  # noqa: B018
+    return alias
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +64,16 @@ class Scope:
 
     References are joined from the left, each of them once however many paths lead through it, so no row is
     multiplied and none is lost where a reference is unset.
+
+    Args:
+        entity_type: What the rows are.
+        aliases: Of the statement that the SELECT is, or is a part of.
     """
 
-    def __init__(self, entity_type: EntityType) -> None:
-        self.source = entity_type.table.alias()
+    def __init__(self, entity_type: EntityType, aliases: Aliases) -> None:
+        self.source = aliases.take(entity_type.table)
         self.entity_type = entity_type
+        self.aliases = aliases
         self.from_clause: sa.FromClause = self.source
         self._references: dict[tuple[sa.FromClause, str, str, str], sa.FromClause] = {}
 
@@ -66,7 +101,7 @@ class Scope:
                 raise QueryTooComplexError(
                     f"the query follows more than {_MAXIMUM_JOINS} different references", position
                 )
-            source = target.table.alias()
+            source = self.aliases.take(target.table)
             condition = self._reference_condition(place, meaning, reference, target, source)
             self.from_clause = self.from_clause.outerjoin(source, condition)
             self._references[key] = source
@@ -117,7 +152,7 @@ def select_members(
         key = source.c[join.remote]
         statement = statement.select_from(scope.from_clause)
     else:
-        through = join.through.table.alias()
+        through = scope.aliases.take(join.through.table)
         key = through.c[join.through.local]
         limits += [criterion.clause(through) for criterion in join.through.where]
         limits.append(through.c[join.through.remote] == source.c[join.remote])
