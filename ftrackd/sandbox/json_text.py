@@ -27,6 +27,6 @@ def decode(document: bytes | str) -> Any:
 def encode(value: Any) -> bytes:
     """Return the JSON document of *value* in UTF-8; lone surrogates are escaped."""
     try:
-        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(value)
     except (orjson.JSONEncodeError, TypeError):
         return json.dumps(value).encode("ascii")

@@ -17,7 +17,7 @@ from ftrackd.sandbox.query.errors import (
     QueryValueError,
     UnsupportedQueryError,
 )
-from ftrackd.sandbox.query.hydration import Columns, Hydrator, Key, Reader, fold
+from ftrackd.sandbox.query.hydration import Columns, Hydrator, Reader, fold
 from ftrackd.sandbox.query.normalisation import Entity, Normaliser
 from ftrackd.sandbox.query.parser import parse, parse_path
 from ftrackd.sandbox.query.plan import Node, make_plan
@@ -148,8 +148,10 @@ def load_entities(
     statement = (
         sa.select().select_from(scope.source).where(*type_conditions(found_type, scope.source), condition)
     )
-    found = _read(hydrator, node, scope, statement)
-    by_key = {tuple(fold(str(part)) for part in key): entity for key, entity in found}
+    by_key = {
+        tuple(fold(str(entity[name])) for name in found_type.primary_key): entity
+        for entity in _read(hydrator, node, scope, statement)
+    }
     ordered = (by_key.get(tuple(fold(str(part)) for part in key)) for key in wanted)
     return [entity for entity in ordered if entity is not None]
 
@@ -169,8 +171,8 @@ def _execute(
     order = compiler.ordering(query, scope.place)
     statement = sa.select().select_from(scope.from_clause).where(*conditions).order_by(*order)
     statement = statement.limit(query.limit).offset(query.offset or None)
-    found = _read(Hydrator(connection, schema, dialect, links, repeat=repeat), node, scope, statement)
-    return QueryAnswer([entity for _, entity in found], _next_offset(query, len(found)))
+    rows = _read(Hydrator(connection, schema, dialect, links, repeat=repeat), node, scope, statement)
+    return QueryAnswer(rows, _next_offset(query, len(rows)))
 
 
 def _paths(query: Query, entity_type: EntityType) -> list[Path]:
@@ -184,18 +186,13 @@ def _paths(query: Query, entity_type: EntityType) -> list[Path]:
     return paths
 
 
-def _read(
-    hydrator: Hydrator, node: Node, scope: Scope, statement: sa.Select[Any]
-) -> list[tuple[Key, Entity]]:
+def _read(hydrator: Hydrator, node: Node, scope: Scope, statement: sa.Select[Any]) -> list[Entity]:
     columns = Columns()
     reader = Reader(hydrator, node, scope.source, columns)
-    rows = hydrator.connection.execute(statement.add_columns(*columns.expressions)).all()
-    found = [(reader.read(row), row) for row in rows]
-    hydrator.complete(node, reader, found)
-    entities = [entity for entity, _ in found]
+    entities, _ = hydrator.read(reader, statement.add_columns(*columns.expressions))
     if hydrator.entities is not None:
         entities = Normaliser(hydrator.schema, node.relation_names, node.depth).write(entities)
-    return [(reader.key(row), entity) for (_, row), entity in zip(found, entities, strict=True)]
+    return entities
 
 
 def _next_offset(query: Query, row_count: int) -> int | None:

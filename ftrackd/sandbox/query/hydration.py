@@ -6,8 +6,10 @@ An entity is one dictionary, wherever it is found; what different places ask of 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
@@ -20,6 +22,7 @@ from ftrackd.sandbox.query.scope import Aliases, Scope, select_members
 from ftrackd.sandbox.schema.model import Collection, Computed, Links, Reference, Scalar, Schema, ValueType
 
 Key: TypeAlias = tuple[Any, ...]
+Row: TypeAlias = Sequence[Any]
 Convert: TypeAlias = Callable[[Any], Any]
 
 
@@ -49,8 +52,11 @@ class Form:
     """How rows of one concrete type become entities."""
 
     type_name: str
-    #: Attribute name, index of the column, and what makes the answer's value of it.
-    values: list[tuple[str, int, Convert | None]] = field(default_factory=list)
+    names: tuple[str, ...]
+    #: Takes the stored values of the attributes called *names* out of a row.
+    values_of: Callable[[Row], Key]
+    #: Those of *names* whose value in an answer is not the stored one, and what makes it.
+    conversions: list[tuple[str, Convert]]
 
 
 class Reader:
@@ -63,11 +69,12 @@ class Reader:
         self._values: list[tuple[Meaning, int, Convert | None]] = []
         self._forms: dict[Key, Form] = {}
         entity_type = node.entity_type
-        self._key_indexes = [
+        #: Takes the primary key out of a row.
+        self.key = _picker(
             columns.add(scalar.column, scalar.expression(source))
             for scalar in (entity_type.scalar(name) for name in entity_type.primary_key)
-        ]
-        self._type_indexes = [columns.add(name, source.c[name]) for name in entity_type.type_columns]
+        )
+        self._types = _picker(columns.add(name, source.c[name]) for name in entity_type.type_columns)
         for meaning in node.values.values():
             self._add_value(hydrator, meaning, source, columns)
         self.local_indexes = {
@@ -89,30 +96,35 @@ class Reader:
             index = columns.add((meaning.owner.name, attribute.name), attribute.build(source))
             self._values.append((meaning, index, convert))
 
-    def key(self, row: Sequence[Any]) -> Key:
-        """The primary key of *row*."""
-        return tuple([row[index] for index in self._key_indexes])
-
-    def read(self, row: Sequence[Any]) -> Entity:
+    def read(self, row: Row) -> Entity:
         """Return the entity in *row*, with its scalar values."""
-        types = tuple([row[index] for index in self._type_indexes])
+        types = self._types(row)
         form = self._forms.get(types)
         if form is None:
             form = self._forms[types] = self._make_form(types)
         entity: Entity = {TYPE_KEY: form.type_name}
         if self._entities is not None:
             entity = self._entities.setdefault((form.type_name, *self.key(row)), entity)
-        for name, index, convert in form.values:
-            value = row[index]
-            entity[name] = value if convert is None or value is None else convert(value)
+        entity.update(zip(form.names, form.values_of(row), strict=True))
+        for name, convert in form.conversions:
+            value = entity[name]
+            if value is not None:
+                entity[name] = convert(value)
         return entity
 
     def _make_form(self, types: Key) -> Form:
-        form = Form(self._schema.concrete_type(self.node.entity_type, types))
-        for meaning, index, convert in self._values:
-            if applies(self._schema, meaning, form.type_name):
-                form.values.append((meaning.attribute.name, index, convert))
-        return form
+        type_name = self._schema.concrete_type(self.node.entity_type, types)
+        values = {
+            meaning.attribute.name: (index, convert)
+            for meaning, index, convert in self._values
+            if applies(self._schema, meaning, type_name)
+        }
+        return Form(
+            type_name,
+            tuple(values),
+            _picker(index for index, _ in values.values()),
+            [(name, convert) for name, (_, convert) in values.items() if convert is not None],
+        )
 
 
 class Hydrator:
@@ -142,45 +154,48 @@ class Hydrator:
         #: Entities by type and key; ``None`` when they are repeated.
         self.entities: dict[Key, Entity] | None = None if repeat else {}
 
-    def complete(self, node: Node, reader: Reader, found: Sequence[tuple[Entity, Sequence[Any]]]) -> None:
-        """Add to entities what their own rows do not hold: loaded values, references and collections."""
-        if not found:
+    def read(self, reader: Reader, statement: sa.Select[Any]) -> tuple[list[Entity], Sequence[Row]]:
+        """Return the entities that *statement* finds, with everything, and the rows that they are made of."""
+        rows = self.connection.execute(statement).all()
+        entities = [reader.read(row) for row in rows]
+        self._complete(reader, entities, rows)
+        return entities, rows
+
+    def _complete(self, reader: Reader, entities: Sequence[Entity], rows: Sequence[Row]) -> None:
+        """Add to *entities* what their own *rows* do not hold: loaded values, references and collections."""
+        if not rows:
             return
+        node = reader.node
         for meaning in node.values.values():
             if isinstance(meaning.attribute, Computed) and meaning.attribute.load is not None:
-                self._add_loaded(node, meaning, meaning.attribute, found)
-        for key, branch in node.branches.items():
-            owners = [
-                (entity, row[reader.local_indexes[key]])
-                for entity, row in found
-                if applies(self.schema, branch.meaning, entity[TYPE_KEY])
-            ]
+                self._add_loaded(node, meaning, meaning.attribute, entities)
+        for name, branch in node.branches.items():
+            index = reader.local_indexes[name]
+            owners, keys = entities, [row[index] for row in rows]
+            if branch.meaning.is_narrower:
+                owning = [applies(self.schema, branch.meaning, entity[TYPE_KEY]) for entity in entities]
+                owners, keys = list(compress(entities, owning)), list(compress(keys, owning))
             if isinstance(branch.relation, Reference):
-                self._add_references(branch, branch.relation, owners)
+                self._add_references(branch.node, branch.relation, owners, keys)
             else:
-                self._add_collections(branch, branch.relation, owners)
+                self._add_collections(branch.node, branch.relation, owners, keys)
 
-    def _add_loaded(
-        self,
-        node: Node,
-        meaning: Meaning,
-        attribute: Computed,
-        found: Sequence[tuple[Entity, Sequence[Any]]],
-    ) -> None:
+    def _add_loaded(self, node: Node, meaning: Meaning, attribute: Computed, found: Sequence[Entity]) -> None:
         assert attribute.load is not None
         name = node.entity_type.primary_key[0]
-        entities = [entity for entity, _ in found if applies(self.schema, meaning, entity[TYPE_KEY])]
+        entities = [entity for entity in found if applies(self.schema, meaning, entity[TYPE_KEY])]
         values = attribute.load(self.connection, [entity[name] for entity in entities])
         for entity in entities:
             entity[attribute.name] = values.get(entity[name])
 
     def _add_references(
-        self, branch: Branch, reference: Reference, owners: Sequence[tuple[Entity, Any]]
+        self, node: Node, reference: Reference, owners: Sequence[Entity], keys: Sequence[Any]
     ) -> None:
-        keys = list(dict.fromkeys(key for _, key in owners if key is not None))
-        targets = self._load_referenced(branch.node, reference, keys)
-        for owner, key in owners:
-            owner[reference.name] = targets.get(fold(key))
+        different = dict.fromkeys(keys)
+        found = self._load_referenced(node, reference, [key for key in different if key is not None])
+        targets = {key: found.get(fold(key)) for key in different}
+        for owner, key in zip(owners, keys, strict=True):
+            owner[reference.name] = targets[key]
 
     def _load_referenced(self, node: Node, reference: Reference, keys: list[Any]) -> dict[Any, Entity]:
         if not keys:
@@ -194,20 +209,18 @@ class Hydrator:
             self.dialect.is_key(remote, keys),
             *(criterion.clause(source) for criterion in reference.join.where),
         )
-        found = [(reader.read(row), row) for row in self.connection.execute(statement).all()]
-        self.complete(node, reader, found)
-        return {fold(row[remote_index]): entity for entity, row in found}
+        entities, rows = self.read(reader, statement)
+        return {fold(row[remote_index]): entity for entity, row in zip(entities, rows, strict=True)}
 
     def _add_collections(
-        self, branch: Branch, collection: Collection, owners: Sequence[tuple[Entity, Any]]
+        self, node: Node, collection: Collection, owners: Sequence[Entity], keys: Sequence[Any]
     ) -> None:
         members: dict[Any, list[Entity]] = {}
-        for owner, key in owners:
+        for owner, key in zip(owners, keys, strict=True):
             owner[collection.name] = members.setdefault(fold(key), [])
-        keys = [key for _, key in owners if key is not None]
+        keys = [key for key in keys if key is not None]
         if not keys:
             return
-        node = branch.node
         scope = Scope(node.entity_type, Aliases())
         statement, owner_key = select_members(scope, collection.join, [])
         columns = Columns()
@@ -221,7 +234,7 @@ class Hydrator:
         )
         known: dict[Key, Entity] = {}
         placed: set[tuple[Any, Key]] = set()
-        found: list[tuple[Entity, Sequence[Any]]] = []
+        found: list[Row] = []
         for row in self.connection.execute(statement).all():
             owner_value, key = fold(row[owner_index]), reader.key(row)
             if owner_value not in members or (owner_value, key) in placed:
@@ -229,11 +242,10 @@ class Hydrator:
             placed.add((owner_value, key))
             entity = known.get(key)
             if entity is None:
-                entity = reader.read(row)
-                found.append((entity, row))
-                known[key] = entity
+                entity = known[key] = reader.read(row)
+                found.append(row)
             members[owner_value].append(entity)
-        self.complete(node, reader, found)
+        self._complete(reader, list(known.values()), found)
 
 
 def fold(key: Any) -> Any:
@@ -244,6 +256,17 @@ def fold(key: Any) -> Any:
 def applies(schema: Schema, meaning: Meaning, type_name: str) -> bool:
     """Tell whether entities of the concrete type have the attribute that *meaning* is."""
     return not meaning.is_narrower or schema.is_a(type_name, meaning.owner.name)
+
+
+def _picker(indexes: Iterable[int]) -> Callable[[Row], Key]:
+    """Return what takes the values at *indexes* out of a row."""
+    match tuple(indexes):
+        case ():
+            return lambda row: ()
+        case (index,):
+            return lambda row: (row[index],)
+        case several:
+            return itemgetter(*several)
 
 
 def _add_local(branch: Branch, source: sa.FromClause, columns: Columns) -> int:

@@ -35,6 +35,7 @@ class Normaliser:
         self._relation_names = relation_names
         self._maximum_depth = depth + _FURTHER_LEVELS
         self._written: set[int] = set()
+        #: For entities that were written.
         self._references: dict[int, Entity] = {}
         self._relations: dict[str, tuple[str, ...]] = {}
 
@@ -45,9 +46,12 @@ class Normaliser:
         return [self._write_out(row, 0) for row in rows]
 
     def _write(self, entity: Entity, depth: int) -> Entity:
-        if id(entity) in self._written or depth > self._maximum_depth:
-            return self._refer_to(entity)
-        return self._write_out(entity, depth)
+        if id(entity) in self._written:
+            reference = self._references.get(id(entity))
+            if reference is None:
+                reference = self._references[id(entity)] = self._refer_to(entity)
+            return reference
+        return self._refer_to(entity) if depth > self._maximum_depth else self._write_out(entity, depth)
 
     def _write_out(self, entity: Entity, depth: int) -> Entity:
         self._written.add(id(entity))
@@ -59,10 +63,10 @@ class Normaliser:
             value = entity.get(name)
             if not value:
                 continue
-            if isinstance(value, list) and _is_entity(value[0]):
+            if isinstance(value, dict) and TYPE_KEY in value:
+                value = self._references.get(id(value)) or self._write(value, depth + 1)
+            elif isinstance(value, list) and _is_entity(value[0]):
                 value = [self._write(member, depth + 1) for member in value]
-            elif _is_entity(value):
-                value = self._write(value, depth + 1)
             else:
                 # Another type has a relation of that name; here it is a plain value.
                 continue
@@ -72,13 +76,8 @@ class Normaliser:
         return written
 
     def _refer_to(self, entity: Entity) -> Entity:
-        reference = self._references.get(id(entity))
-        if reference is None:
-            type_name = entity[TYPE_KEY]
-            reference = {TYPE_KEY: type_name}
-            reference.update((name, entity[name]) for name in self._schema[type_name].primary_key)
-            self._references[id(entity)] = reference
-        return reference
+        names = (TYPE_KEY, *self._schema[entity[TYPE_KEY]].primary_key)
+        return {name: entity[name] for name in names}
 
     def _find_relations(self, type_name: str) -> tuple[str, ...]:
         """Return the relations that entities of the type may have, in the order of the schema."""
