@@ -146,11 +146,7 @@ class CriteriaCompiler:
         """Return everything the rows of *query* have to meet, their entity type included."""
         if query.criteria is None:
             return type_conditions(scope.entity_type, scope.source)
-        # Most rows of a table are of few types, so any other criterion finds them sooner than the type does.
-        conditions = [
-            self.dialect.is_key(self.dialect.unindexed(scope.source.c[criterion.column]), criterion.values)
-            for criterion in scope.entity_type.criteria
-        ]
+        conditions = self.dialect.late_type_conditions(scope.entity_type, scope.source)
         return [*conditions, self.compile(query.criteria, scope.place)]
 
     def ordering(self, query: Query, place: Place) -> list[sa.ColumnElement[Any]]:

@@ -98,6 +98,18 @@ class Dialect:
         row_number.table = source
         return [row_number]
 
+    def late_type_conditions(
+        self, entity_type: EntityType, source: sa.FromClause
+    ) -> list[sa.ColumnElement[bool]]:
+        """What makes a row of *source* one of *entity_type*, asked of rows that something else has found.
+
+        Most rows of a table are of few types, so anything else finds them sooner than the type does.
+        """
+        return [
+            self.is_key(self.unindexed(source.c[criterion.column]), criterion.values)
+            for criterion in entity_type.criteria
+        ]
+
     def unindexed(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """The column, in a form that keeps the database from looking it up in an index."""
         return UnaryExpression(column, operator=_NO_INDEX, type_=column.type)

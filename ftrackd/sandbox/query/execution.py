@@ -22,7 +22,7 @@ from ftrackd.sandbox.query.normalisation import Entity, Normaliser
 from ftrackd.sandbox.query.parser import parse, parse_path
 from ftrackd.sandbox.query.plan import Node, make_plan
 from ftrackd.sandbox.query.resolution import find_entity_type
-from ftrackd.sandbox.query.scope import Aliases, Scope, type_conditions
+from ftrackd.sandbox.query.scope import Aliases, Scope
 from ftrackd.sandbox.query.tree import Aggregate, Path, Query
 from ftrackd.sandbox.schema.model import EntityType, Links, Schema
 
@@ -145,9 +145,8 @@ def load_entities(
         condition = hydrator.dialect.is_key(key_columns[0], [key[0] for key in wanted])
     else:
         condition = sa.tuple_(*key_columns).in_(wanted)
-    statement = (
-        sa.select().select_from(scope.source).where(*type_conditions(found_type, scope.source), condition)
-    )
+    conditions = hydrator.dialect.late_type_conditions(found_type, scope.source)
+    statement = sa.select().select_from(scope.source).where(*conditions, condition)
     by_key = {
         tuple(fold(str(entity[name])) for name in found_type.primary_key): entity
         for entity in _read(hydrator, node, scope, statement)
