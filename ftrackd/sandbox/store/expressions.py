@@ -166,24 +166,28 @@ def _refresh_entities(
     transaction: Transaction, root: str, view: str, ids: Sequence[str], configurations: Mapping[str, Row]
 ) -> None:
     dense, kind = transaction.schema[view].table, transaction.schema[root]
+    expressed = transaction.connection.execute(
+        sa.select(dense.c.entity_id, dense.c.configuration_id, dense.c.value).where(
+            dense.c.entity_id.in_(ids), dense.c.configuration_id.in_(list(configurations))
+        )
+    ).all()
+    if not expressed:
+        return
+    having = list({entity_id for entity_id, _, _ in expressed})
     rows = {
         row["id"]: dict(row)
         for row in transaction.connection.execute(
-            sa.select(kind.table).where(kind.table.c.id.in_(ids))
+            sa.select(kind.table).where(kind.table.c.id.in_(having))
         ).mappings()
     }
     values: dict[str, dict[str, Any]] = {}
-    wanted: list[tuple[str, str, Any]] = []
-    for entity_id, configuration_id, key, stored in transaction.connection.execute(
-        sa.select(dense.c.entity_id, dense.c.configuration_id, dense.c.key, dense.c.value).where(
-            dense.c.entity_id.in_(ids)
+    for entity_id, key, value in transaction.connection.execute(
+        sa.select(dense.c.entity_id, dense.c.key, dense.c.value).where(
+            dense.c.entity_id.in_(having), dense.c.configuration_id.not_in(list(configurations))
         )
     ):
-        if configuration_id in configurations:
-            wanted.append((entity_id, configuration_id, stored))
-        else:
-            values.setdefault(entity_id, {})[key] = load_variable(stored)
-    for entity_id, configuration_id, stored in wanted:
+        values.setdefault(entity_id, {})[key] = load_variable(value)
+    for entity_id, configuration_id, stored in expressed:
         concrete = transaction.rows.concrete_type(kind, rows[entity_id])
         names = {
             attribute.name: rows[entity_id].get(attribute.column)
