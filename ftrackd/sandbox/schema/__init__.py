@@ -23,7 +23,7 @@ from ftrackd.sandbox.schema.model import (
     ValueType,
     VariableColumns,
 )
-from ftrackd.sandbox.schema.tables import insertion, metadata, table
+from ftrackd.sandbox.schema.tables import metadata, table
 
 __all__ = [
     "NO_DEFAULT",
@@ -42,7 +42,6 @@ __all__ = [
     "ValueType",
     "VariableColumns",
     "build_schema",
-    "insertion",
     "metadata",
     "object_type_name",
     "table",

@@ -116,12 +116,6 @@ def table(name: str) -> sa.Table:
     return metadata().tables[name]
 
 
-@cache
-def insertion(name: str) -> sa.Insert:
-    """The statement that inserts into the table called *name*; one for all, because making it takes long."""
-    return table(name).insert()
-
-
 def _add_columns(columns: dict[str, sa.Column[Any]], declaration: Declaration) -> None:
     key = lineage(declaration.name)[0].words("key") or ("id",)
     for attribute in declaration.properties.values():

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from ftrackd.sandbox import json_text
 from ftrackd.sandbox.auth import Actor
-from ftrackd.sandbox.schema import insertion
 from ftrackd.sandbox.store.changes import Announcement, Change, actor_payload
+from ftrackd.sandbox.store.inserts import insert
 
 _INSERT: Final = {"add": "add", "remove": "remove"}
 _VERBS: Final = {"add": "append", "update": "update", "remove": "remove"}
@@ -26,7 +26,7 @@ def write(
             _row(change, {"transaction": announcement.id, "index": index, "size": size}, actor, now)
             for index, change in enumerate(announcement.changes)
         ]
-        connection.execute(insertion("event"), rows)
+        insert(connection, "event", rows)
 
 
 def action_of(change: Change) -> str:

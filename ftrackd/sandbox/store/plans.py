@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-import sqlalchemy as sa
-
-from ftrackd.sandbox.schema import NO_DEFAULT, EntityType, Scalar, ValueType, table
+from ftrackd.sandbox.schema import NO_DEFAULT, EntityType, Scalar, ValueType
 from ftrackd.sandbox.schema.declaration import UID
 from ftrackd.sandbox.store.values import store_scalar
 
@@ -36,7 +34,6 @@ class Plan:
 
     columns: tuple[str, ...]
     key_columns: tuple[str, ...]
-    insert: sa.Insert
     #: Attribute name, and the columns of its schema default with their values.
     defaults: tuple[tuple[str, dict[str, Any]], ...]
     authors: tuple[str, ...]
@@ -54,7 +51,6 @@ def plan(kind: EntityType) -> Plan:
     return Plan(
         columns=tuple(column.name for column in kind.table.c),
         key_columns=tuple(kind.scalar(name).column for name in kind.primary_key),
-        insert=table(kind.table_name).insert(),
         defaults=tuple(
             (attribute.name, store_scalar(kind.name, attribute, attribute.default))
             for attribute in scalars

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,7 +21,7 @@ from ftrackd.sandbox.schema import Collection, Computed, EntityType, Reference, 
 from ftrackd.sandbox.schema.computed import utc_now
 from ftrackd.sandbox.store import consequences, custom_values, defaults, deletion, relations
 from ftrackd.sandbox.store.changes import Announcement, Change, ChangeRecorder, legacy_type
-from ftrackd.sandbox.store.inserts import LateInserts
+from ftrackd.sandbox.store.inserts import LateInserts, insert
 from ftrackd.sandbox.store.plans import plan
 from ftrackd.sandbox.store.rows import Row, Rows
 from ftrackd.sandbox.store.values import reference_key, store_scalar
@@ -136,7 +137,8 @@ class Transaction:
         defaults.fill(self, kind, values)
         row = {column: values.get(column) for column in known.columns}
         stored = {column: value for column, value in row.items() if value is not None}
-        self._execute(self._inserts.direct, kind, values, known.insert, stored)
+        with self._explained(kind, values):
+            insert(self._inserts.direct, kind.table_name, [stored])
         key = [row[column] for column in known.key_columns]
         consequences.after_create(self, kind, row)
         added = {name: {"old": None, "new": row[column]} for name, column in known.announced}
@@ -194,9 +196,9 @@ class Transaction:
         consequences.before_update(self, kind, row, changed)
         statement = sa.update(kind.table).values(**_storable(kind, changed))  # type: ignore[arg-type]
         matches = zip(kind.key_columns(kind.table), identity, strict=True)
-        self._execute(
-            self.connection, kind, changed, statement.where(*(column == value for column, value in matches))
-        )
+        connection = self.connection
+        with self._explained(kind, changed):
+            connection.execute(statement.where(*(column == value for column, value in matches)))
         new_row = {**row, **changed}
         if "object_type_id" in changed:
             self.rows.forget_ways()
@@ -379,16 +381,11 @@ class Transaction:
             ):
                 raise ValidationError(f"{kind.name}.{attribute.name} cannot be changed once it is set.")
 
-    def _execute(
-        self,
-        connection: sa.Connection,
-        kind: EntityType,
-        values: Mapping[str, Any],
-        statement: sa.Executable,
-        parameters: Mapping[str, Any] | None = None,
-    ) -> None:
+    @contextmanager
+    def _explained(self, kind: EntityType, values: Mapping[str, Any]) -> Iterator[None]:
+        """Say what the database refuses when it refuses *values* for a row of *kind*."""
         try:
-            connection.execute(statement, parameters)
+            yield
         except sa.exc.IntegrityError as error:
             raise translate(self, kind, values, error) from error
         except sa.exc.DataError as error:
