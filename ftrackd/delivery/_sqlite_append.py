@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, repeat
 from typing import Final
 
 from ftrackd.delivery import _sqlite_rows
@@ -18,7 +18,7 @@ from ftrackd.delivery._sqlite_schema import (
 )
 from ftrackd.delivery._sqlite_statements import GIVE_WAY, MAY_GIVE_WAY
 from ftrackd.delivery.clock import JournalClock
-from ftrackd.delivery.journal import Appended, NewDelivery, NewEvent
+from ftrackd.delivery.journal import Appended, NewDeliveries, NewEvent
 
 _INSERT_DELIVERY: Final = """
 INSERT INTO delivery
@@ -41,7 +41,7 @@ class SqliteAppend:
         self._ready_rows: list[Row] = []
         self.events: dict[int, Row] = {}
 
-    def append(self, received: Sequence[tuple[NewEvent, Sequence[NewDelivery]]]) -> list[Appended]:
+    def append(self, received: Sequence[tuple[NewEvent, Sequence[NewDeliveries]]]) -> list[Appended]:
         """Store events with their deliveries; one whose id is stored already changes nothing."""
         stored = self._stored([event.id for event, _ in received])
         appended: list[Appended] = []
@@ -51,14 +51,13 @@ class SqliteAppend:
                 appended.append(Appended(seq, stored=False))
                 continue
             seq = stored[event.id] = self._add_event(event)
-            if _are_alike(deliveries):
-                self._add_ready(seq, deliveries, int(event.replayed))
-                appended.append(Appended(seq, stored=True))
-                continue
-            self._insert_added()  # one that coalesces looks at what is stored
             gone: list[str] = []
-            for delivery in deliveries:
-                gone += [delivery.plugin] * self.insert(seq, delivery, int(event.replayed))
+            for new in deliveries:
+                if new.due_in_s > 0 or new.coalesce_key is not None:
+                    for plugin in new.plugins:
+                        gone += [plugin] * self.insert(seq, plugin, new, int(event.replayed))
+                else:
+                    self._add_ready(seq, new.plugins, new.keys, int(event.replayed))
             appended.append(Appended(seq, stored=True, coalesced=tuple(gone)))
         self._insert_added()
         return appended
@@ -81,17 +80,20 @@ class SqliteAppend:
         self._event_rows.append((seq, *row))
         return seq
 
-    def _add_ready(self, seq: int, deliveries: Sequence[NewDelivery], replayed: int) -> None:
-        if not deliveries:
-            return
-        keys = deliveries[0].keys
+    def _add_ready(self, seq: int, plugins: tuple[str, ...], keys: tuple[str, ...], replayed: int) -> None:
         text = encode_keys(keys)
-        add, know = self._ready_rows.append, self._known.upcoming.append
-        for one, delivery in enumerate(deliveries, self._last_delivery.next(len(deliveries))):
-            plugin = delivery.plugin
-            checksum, seal = ready_checksums(one, seq, plugin, 0, 0.0, text, replayed)
-            add((one, seq, plugin, text, replayed, checksum))
-            know(plugin, (one, seq, 0, keys, replayed, seal))
+        first = self._last_delivery.next(len(plugins))
+        checksums = ready_checksums(first, seq, plugins, text, replayed)
+        self._ready_rows += zip(
+            range(first, first + len(plugins)),
+            repeat(seq),
+            plugins,
+            repeat(text),
+            repeat(replayed),
+            checksums,
+            strict=False,
+        )
+        self._known.upcoming.append(first, seq, plugins, keys, replayed)
 
     def _insert_added(self) -> None:
         for statement, rows in (
@@ -102,37 +104,26 @@ class SqliteAppend:
                 self._connection.execute(statement(len(portion)), list(chain.from_iterable(portion)))
             rows.clear()
 
-    def insert(self, seq: int, delivery: NewDelivery, replayed: int) -> int:
-        """Insert a delivery of a stored event; return how many give way to it."""
+    def insert(self, seq: int, plugin: str, new: NewDeliveries, replayed: int) -> int:
+        """Insert a plugin's delivery of an event; return how many give way to it."""
         now = self._now
-        due_at = now + delivery.due_in_s if delivery.due_in_s > 0 else 0.0
+        due_at = now + new.due_in_s if new.due_in_s > 0 else 0.0
         gone = 0
-        if delivery.coalesce_key is not None:
-            dues = self._give_way(delivery.plugin, delivery.coalesce_key)
+        if new.coalesce_key is not None:
+            dues = self._give_way(plugin, new.coalesce_key)
             gone = len(dues)
             # The first event of a burst sets the time, so that an endless burst is still delivered once in
             # each window.
             due_at = min(dues, default=due_at)
-        plugin, keys, one = delivery.plugin, encode_keys(delivery.keys), self._last_delivery.next()
+        state, keys, one = 2 if due_at else 0, encode_keys(new.keys), self._last_delivery.next()
         if due_at:
-            checksum = delivery_checksum(one, seq, plugin, 2, 0, due_at, keys, replayed)
             self._known.upcoming.hindered(plugin)
         else:
-            checksum, seal = ready_checksums(one, seq, plugin, 0, due_at, keys, replayed)
-            self._known.upcoming.append(plugin, (one, seq, 0, delivery.keys, replayed, seal))
+            self._known.upcoming.append(one, seq, (plugin,), new.keys, replayed)
+        checksum = delivery_checksum(one, seq, plugin, state, 0, due_at, keys, replayed)
         self._connection.execute(
             _INSERT_DELIVERY,
-            (
-                one,
-                seq,
-                plugin,
-                2 if due_at else 0,
-                due_at,
-                keys,
-                replayed,
-                checksum,
-                delivery.coalesce_key,
-            ),
+            (one, seq, plugin, state, due_at, keys, replayed, checksum, new.coalesce_key),
         )
         return gone
 
@@ -167,11 +158,3 @@ class _LastNumber:
             self._last = row[0] if row else 0
         first, self._last = self._last + 1, self._last + count
         return first
-
-
-def _are_alike(deliveries: Sequence[NewDelivery]) -> bool:
-    """Whether they may all run at once, and differ in their plugins alone."""
-    return all(
-        delivery.due_in_s <= 0 and delivery.coalesce_key is None and delivery.keys == deliveries[0].keys
-        for delivery in deliveries
-    )

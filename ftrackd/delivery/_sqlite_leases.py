@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby, repeat
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from ftrackd.api import _json
+from ftrackd.delivery.journal import Claim
 
 CLAIMED: Final = "json_each(CASE WHEN json_valid(deliveries) THEN deliveries ELSE '[]' END)"
 """The deliveries of a row of ``lease``; none when the text is damaged, which costs an attempt less."""
@@ -98,9 +101,7 @@ class Leases:
 
     def add(self, plugin: str, tokens: Mapping[int, int], lease: Lease) -> None:
         """Deliveries are claimed; the token of each by its id."""
-        held = self._changing(plugin)
-        for delivery_id, token in tokens.items():
-            held[delivery_id] = (token, lease)
+        self._changing(plugin).update(zip(tokens, zip(tokens.values(), repeat(lease)), strict=False))
 
     def take(self, plugin: str, delivery_id: int, token: int) -> bool:
         """End a lease; False when there is none with this token."""
@@ -109,6 +110,21 @@ class Leases:
             return False
         del self._changing(plugin)[delivery_id]
         return True
+
+    def take_all(self, claims: Iterable[Claim]) -> tuple[list[Claim], list[Claim]]:
+        """End the leases of claims; returns those that had one, and those whose lease was lost."""
+        own: list[Claim] = []
+        lost: list[Claim] = []
+        for plugin, of_plugin in groupby(claims, attrgetter("plugin")):
+            held = self._changing(plugin)
+            for claim in of_plugin:
+                found = held.get(claim.delivery_id)
+                if found is None or found[0] != claim.token:
+                    lost.append(claim)
+                else:
+                    del held[claim.delivery_id]
+                    own.append(claim)
+        return own, lost
 
     def plugin_of(self, delivery_id: int) -> str | None:
         """The plugin whose delivery is claimed under this id."""

@@ -47,16 +47,5 @@ def insert_ready(count: int) -> str:
     )
 
 
-@functools.cache
-def close(count: int) -> str:
-    """SQL that finishes so many deliveries: the time, then id and checksum of each."""
-    return (
-        "UPDATE delivery SET state = 5, checksum = done.checksum, settled_at = ? FROM"  # noqa: S608
-        f" (SELECT column1 AS id, column2 AS checksum FROM (VALUES {_places(count, '(?, ?)')})) AS done"
-        # The plus keeps SQLite from searching by the state instead of looking each one up.
-        " WHERE delivery.id = done.id AND +delivery.state IN (0, 2)"
-    )
-
-
 def _places(count: int, row: str) -> str:
     return ", ".join([row] * count)

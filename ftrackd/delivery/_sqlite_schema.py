@@ -71,10 +71,11 @@ UPGRADES: Final = {1: "", 2: _LEASE + _CLAIMS_LEAVE_THEIR_ROWS}
 delivery's row.
 """
 
-_NUMBERS: Final = struct.Struct("!qqqdq")
-_STATES: Final = {int(state): bytes([state]) for state in State}
-_READY: Final = _STATES[State.READY]
-_CLOSED: Final = _STATES[State.CLOSED]
+_NUMBERS: Final = struct.Struct("!qqqdqB")
+
+CLOSING_BITS: Final = zlib.crc32(bytes([State.READY])) ^ zlib.crc32(bytes([State.CLOSED]))
+"""The bits of its checksum that change when a delivery that is ready is closed: a CRC is linear, so they are
+the same ones whatever else it covers."""
 
 
 def event_checksum(event_id: str, topic: str, payload: bytes, received_at: float, replayed: int) -> int:
@@ -95,27 +96,31 @@ def delivery_checksum(
 ) -> int:
     """CRC-32 over what decides about a delivery; -1, which no row has, for values of another type."""
     try:
-        numbers = _NUMBERS.pack(delivery_id, event_seq, attempts, due_at, replayed)
-        return zlib.crc32(_STATES[state], zlib.crc32(numbers, _text_checksum(plugin, keys)))
-    except (struct.error, KeyError, TypeError):
+        numbers = _NUMBERS.pack(delivery_id, event_seq, attempts, due_at, replayed, state)
+    except struct.error:
         return -1
+    (start,) = _plugin_checksums((plugin,))
+    return zlib.crc32(numbers, zlib.crc32(_keys_bytes(keys), start))
 
 
 def ready_checksums(
-    delivery_id: int, event_seq: int, plugin: str, attempts: int, due_at: float, keys: str, replayed: int
-) -> tuple[int, int]:
-    """The checksums of a delivery that is ready, as it is and when it is closed.
+    first_id: int, event_seq: int, plugins: tuple[str, ...], keys: str, replayed: int
+) -> list[int]:
+    """The checksums of deliveries of one event that are ready, numbered from the first."""
+    crc32, pack, text = zlib.crc32, _NUMBERS.pack, _keys_bytes(keys)
+    return [
+        crc32(pack(delivery_id, event_seq, 0, 0.0, replayed, State.READY), crc32(text, start))
+        for delivery_id, start in enumerate(_plugin_checksums(plugins), first_id)
+    ]
 
-    Raises struct.error for values of another type.
-    """
-    numbers = _NUMBERS.pack(delivery_id, event_seq, attempts, due_at, replayed)
-    head = zlib.crc32(numbers, _text_checksum(plugin, keys))
-    return zlib.crc32(_READY, head), zlib.crc32(_CLOSED, head)
+
+@functools.lru_cache(maxsize=1024)
+def _plugin_checksums(plugins: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(zlib.crc32(f"{plugin}\0".encode("utf-8", "surrogatepass")) for plugin in plugins)
 
 
-@functools.lru_cache(maxsize=8192)
-def _text_checksum(plugin: str, keys: str) -> int:
-    return zlib.crc32(f"{plugin}\0{keys}\0".encode("utf-8", "surrogatepass"))
+def _keys_bytes(keys: str) -> bytes:
+    return f"{keys}\0".encode("utf-8", "surrogatepass")
 
 
 def encode_keys(keys: tuple[str, ...]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ftrackd.delivery._sqlite_schema import CLOSING_BITS
+
 _CHECKED = "delivery_checksum(id, event_seq, plugin, {state}, {attempts}, {due_at}, keys, replayed)"
 
 
@@ -18,6 +20,13 @@ def _change(state: str, *, attempts: str = "attempts", due_at: str = "due_at", m
 # stands there; hence "state < 4" beside what implies it, and "unlikely" so that SQLite searches by the state
 # itself and not by that condition, which every unfinished delivery fulfils.
 _ONE = " WHERE id = :id AND +state IN (0, 2)"
+# As a rule a delivery is ready when it is closed, and its checksum need not be made anew.
+_THESE = " WHERE id IN (SELECT value FROM json_each(:ids))"
+CLOSE_READY = (
+    "UPDATE delivery SET state = 5, settled_at = :now,"  # noqa: S608
+    f" checksum = (checksum | {CLOSING_BITS}) - (checksum & {CLOSING_BITS}){_THESE} AND +state = 0"
+)
+CLOSE_DELAYED = _change("5", more=", settled_at = :now") + _THESE + " AND +state = 2"
 RETRY = _change("2", attempts="attempts + 1", due_at=":due_at", more=", error = :error") + _ONE
 PARK = (
     _change(
@@ -55,7 +64,7 @@ FORGET = (
 )
 CLAMP = _change("state", due_at=":limit") + " WHERE state < 4 AND unlikely(state = 2) AND due_at > :limit"
 
-_COLUMNS = "id, event_seq, attempts, due_at, keys, replayed"
+_COLUMNS = "id, event_seq, attempts, keys, replayed"
 READY = f"""
 SELECT {_COLUMNS} FROM delivery
 WHERE plugin = ? AND state < 4 AND unlikely(state = 0) AND id > ? ORDER BY id LIMIT ?
@@ -64,13 +73,7 @@ CHOSEN = f"SELECT {_COLUMNS} FROM delivery WHERE id IN (SELECT value FROM json_e
 # The same as one row: fetching a row is a step, and each lets another thread in. The keys are hexadecimal
 # because JSON of SQLite carries no NUL.
 READY_AT_ONCE = f"""
-SELECT json_group_array(json_array(id, event_seq, attempts, due_at <> 0.0, hex(keys), replayed))
-FROM ({READY})
-"""  # noqa: S608
-# The same as one row: fetching a row is a step, and each lets another thread in. The keys are hexadecimal
-# because JSON of SQLite carries no NUL.
-READY_AT_ONCE = f"""
-SELECT json_group_array(json_array(id, event_seq, attempts, due_at <> 0.0, hex(keys), replayed))
+SELECT json_group_array(json_array(id, event_seq, attempts, hex(keys), replayed))
 FROM ({READY})
 """  # noqa: S608
 DELAYED_OR_HELD = "SELECT 1 FROM delivery WHERE plugin = ? AND state < 4 AND state > 1 LIMIT 1"

@@ -18,7 +18,7 @@ from ftrackd.delivery.clock import JournalClock
 from ftrackd.delivery.journal import (
     Appended,
     Claim,
-    NewDelivery,
+    NewDeliveries,
     NewEvent,
     Pruned,
     Reclaimed,
@@ -70,11 +70,11 @@ class SqliteTransaction:
         """Write the leases to a file that took the place of a damaged one."""
         self._known.leases.store_everything(self._connection)
 
-    def append(self, event: NewEvent, deliveries: Sequence[NewDelivery]) -> Appended:
+    def append(self, event: NewEvent, deliveries: Sequence[NewDeliveries]) -> Appended:
         """Store an event with its deliveries; an event whose id is stored already changes nothing."""
         return self.append_all([(event, deliveries)])[0]
 
-    def append_all(self, received: Sequence[tuple[NewEvent, Sequence[NewDelivery]]]) -> list[Appended]:
+    def append_all(self, received: Sequence[tuple[NewEvent, Sequence[NewDeliveries]]]) -> list[Appended]:
         """Store several events with their deliveries, in this order, as :meth:`append` does with one."""
         return self._appending.append(received)
 
@@ -161,7 +161,8 @@ class SqliteTransaction:
         ).fetchall()
         if not dry_run:
             for seq, _, _, _, plugin, keys in rows:
-                self._appending.insert(seq, NewDelivery(plugin, decode_keys(keys)), replayed=1)
+                new = NewDeliveries((plugin,), decode_keys(keys))
+                self._appending.insert(seq, plugin, new, replayed=1)
         return [Replayed(plugin, event_id, topic, at) for _, event_id, topic, at, plugin, _ in rows]
 
     def prune(

@@ -144,13 +144,12 @@ class Dispatcher:
     def appended(self, intakes: Sequence[Intake]) -> None:
         """The deliveries of events are in the transaction."""
         # Once for each plugin, as a rule, and not once for each delivery.
-        arrivals = {
-            (delivery.plugin, delivery.due_in_s) for intake in intakes for delivery in intake.deliveries
-        }
+        arrivals = {(new.plugins, new.due_in_s) for intake in intakes for new in intake.deliveries}
         now = time.monotonic()
         with self._lock:
-            for plugin, due_in_s in arrivals:
-                self._lane.appended(plugin, due_in_s, now)
+            for plugins, due_in_s in arrivals:
+                for plugin in plugins:
+                    self._lane.appended(plugin, due_in_s, now)
 
     def offered_everywhere(self) -> None:
         """Deliveries of any plugin may be claimed again."""

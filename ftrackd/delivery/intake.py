@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ftrackd.delivery.journal import NewDelivery, NewEvent
+from ftrackd.delivery.journal import NewDeliveries, NewEvent
 from ftrackd.delivery.loop_guard import Loop, LoopGuard
 from ftrackd.delivery.ordering import entity_keys, storable
 from ftrackd.delivery.ports import Recipient
@@ -25,13 +26,13 @@ class Intake(NamedTuple):
     """A durable event that was received, its deliveries, and the loops that were recognised with it."""
 
     event: NewEvent
-    deliveries: Sequence[NewDelivery]
+    deliveries: Sequence[NewDeliveries]
     loops: Sequence[Loop] = ()
 
     @property
     def plugins(self) -> tuple[str, ...]:
         """The plugins that had subscribed when it was received."""
-        return tuple(delivery.plugin for delivery in self.deliveries)
+        return tuple(chain.from_iterable(new.plugins for new in self.deliveries))
 
 
 class IntakePlanner:
@@ -64,13 +65,13 @@ class IntakePlanner:
         """
         keys = entity_keys(event, self._order_by)
         entities = keys if self._order_by == "entity" else entity_keys(event, "entity")
-        own = not replayed and guard.caused_by_us(event)
+        own = bool(entities) and not replayed and guard.caused_by_us(event)
         topic = storable(str(event["topic"]))
         new = NewEvent(event_id_of(raw, event), topic, raw, replayed)
         plugins = dict.fromkeys([recipient.plugin for recipient in recipients])
         if not own and self._coalesce_windows.keys().isdisjoint(plugins):
-            return Intake(new, [NewDelivery(plugin, keys) for plugin in plugins])
-        deliveries: list[NewDelivery] = []
+            return Intake(new, [NewDeliveries(tuple(plugins), keys)])
+        alike: dict[tuple[float, str | None], list[str]] = {}
         loops: list[Loop] = []
         for plugin in plugins:
             delay_s = 0.0
@@ -83,5 +84,6 @@ class IntakePlanner:
             if window_s and entities:
                 coalesce_key = "\n".join((topic, *sorted(entities)))
                 delay_s = max(delay_s, window_s)
-            deliveries.append(NewDelivery(plugin, keys, delay_s, coalesce_key))
+            alike.setdefault((delay_s, coalesce_key), []).append(plugin)
+        deliveries = [NewDeliveries(tuple(names), keys, *how) for how, names in alike.items()]
         return Intake(new, deliveries, loops)

@@ -49,15 +49,15 @@ class NewEvent(NamedTuple):
     replayed: bool = False
 
 
-class NewDelivery(NamedTuple):  # made for each delivery, where a frozen dataclass takes four times as long
-    """A delivery to store with its event.
+class NewDeliveries(NamedTuple):
+    """Deliveries to store with their event, one for each of these plugins.
 
-    ``keys``: ids that keep it in order (see :func:`ftrackd.delivery.ordering.entity_keys`). ``due_in_s``:
-    not to be claimed earlier. ``coalesce_key``: a delivery of this plugin with the same text that nobody
-    claimed yet gives way to this one, which takes over its time.
+    ``keys``: ids that keep them in order (see :func:`ftrackd.delivery.ordering.entity_keys`). ``due_in_s``:
+    not to be claimed earlier. ``coalesce_key``: a delivery of the same plugin with the same text that nobody
+    claimed yet gives way to the new one, which takes over its time.
     """
 
-    plugin: str
+    plugins: tuple[str, ...]
     keys: tuple[str, ...] = ()
     due_in_s: float = 0.0
     coalesce_key: str | None = None
@@ -77,8 +77,7 @@ class Appended:
 class Claim(NamedTuple):  # made for each delivery, where a frozen dataclass takes four times as long
     """A delivery leased to an owner, as it is handed over (see :class:`ftrackd.delivery.ports.Handover`).
 
-    ``attempt`` counts from 1. ``received_at``: seconds since 1970. ``seal`` is for the journal, when it
-    closes the delivery.
+    ``attempt`` counts from 1. ``received_at``: seconds since 1970.
     """
 
     delivery_id: int
@@ -91,7 +90,6 @@ class Claim(NamedTuple):  # made for each delivery, where a frozen dataclass tak
     attempt: int
     replayed: bool
     received_at: float
-    seal: int = 0
 
     @property
     def lane(self) -> Lane:
@@ -208,10 +206,10 @@ class JournalTransaction(Protocol):
     All of them happen at one time, that of its beginning.
     """
 
-    def append(self, event: NewEvent, deliveries: Sequence[NewDelivery]) -> Appended:
+    def append(self, event: NewEvent, deliveries: Sequence[NewDeliveries]) -> Appended:
         """Store an event with its deliveries; an event whose id is stored already changes nothing."""
 
-    def append_all(self, received: Sequence[tuple[NewEvent, Sequence[NewDelivery]]]) -> list[Appended]:
+    def append_all(self, received: Sequence[tuple[NewEvent, Sequence[NewDeliveries]]]) -> list[Appended]:
         """Store several events with their deliveries, in this order, as :meth:`append` does with one."""
 
     def claim(self, plugin: str, owner: str, limit: int, ready: int, lease_s: float) -> list[Claim]:

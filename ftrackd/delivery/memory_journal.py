@@ -17,7 +17,7 @@ from ftrackd.delivery.journal import (
     Claim,
     DeadLetter,
     JournalStats,
-    NewDelivery,
+    NewDeliveries,
     NewEvent,
     PluginBacklog,
     Pruned,
@@ -166,7 +166,7 @@ class MemoryTransaction:
         # One time for all of it: what is not due when it claims is still to come when it asks for that.
         self._now = clock.now()
 
-    def append(self, event: NewEvent, deliveries: Sequence[NewDelivery]) -> Appended:
+    def append(self, event: NewEvent, deliveries: Sequence[NewDeliveries]) -> Appended:
         """Store an event with its deliveries; an event whose id is stored already changes nothing."""
         content = self._content
         known = content.events.get(event.id)
@@ -175,22 +175,23 @@ class MemoryTransaction:
         content.last_seq += 1
         stored = content.events[event.id] = _Event(content.last_seq, event, self._clock.wall())
         coalesced: list[str] = []
-        for delivery in deliveries:
-            coalesced += [delivery.plugin] * self._insert(stored, delivery, event.replayed)
+        for new in deliveries:
+            for plugin in new.plugins:
+                coalesced += [plugin] * self._insert(stored, plugin, new, event.replayed)
         return Appended(stored.seq, stored=True, coalesced=tuple(coalesced))
 
-    def append_all(self, received: Sequence[tuple[NewEvent, Sequence[NewDelivery]]]) -> list[Appended]:
+    def append_all(self, received: Sequence[tuple[NewEvent, Sequence[NewDeliveries]]]) -> list[Appended]:
         """Store several events with their deliveries, in this order, as :meth:`append` does with one."""
         return [self.append(event, deliveries) for event, deliveries in received]
 
-    def _insert(self, event: _Event, delivery: NewDelivery, replayed: bool) -> int:
+    def _insert(self, event: _Event, plugin: str, new: NewDeliveries, replayed: bool) -> int:
         now = self._now
-        due_at = now + delivery.due_in_s if delivery.due_in_s > 0 else 0.0
+        due_at = now + new.due_in_s if new.due_in_s > 0 else 0.0
         gone = [
             row
             for row in self._content.rows.values()
-            if delivery.coalesce_key is not None
-            and (row.plugin, row.coalesce_key) == (delivery.plugin, delivery.coalesce_key)
+            if new.coalesce_key is not None
+            and (row.plugin, row.coalesce_key) == (plugin, new.coalesce_key)
             and row.state in (State.READY, State.DELAYED)
             and row.attempts == 0
         ]
@@ -202,12 +203,12 @@ class MemoryTransaction:
         self._content.rows[self._content.last_delivery] = _Row(
             id=self._content.last_delivery,
             event=event,
-            plugin=delivery.plugin,
-            keys=delivery.keys,
+            plugin=plugin,
+            keys=new.keys,
             replayed=replayed,
             state=State.DELAYED if due_at else State.READY,
             due_at=due_at,
-            coalesce_key=delivery.coalesce_key,
+            coalesce_key=new.coalesce_key,
         )
         return len(gone)
 
@@ -349,7 +350,7 @@ class MemoryTransaction:
         rows = sorted(chosen.values(), key=lambda row: (row.event.seq, row.id))[:limit]
         if not dry_run:
             for row in rows:
-                self._insert(row.event, NewDelivery(row.plugin, row.keys), replayed=True)
+                self._insert(row.event, row.plugin, NewDeliveries((row.plugin,), row.keys), replayed=True)
         return [
             Replayed(row.plugin, row.event.stored.id, row.event.stored.topic, row.event.received_at)
             for row in rows

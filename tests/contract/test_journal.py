@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ftrackd.delivery.errors import JournalError, UnknownDeliveryError
-from ftrackd.delivery.journal import NewDelivery, NewEvent, Replay
+from ftrackd.delivery.journal import NewDeliveries, NewEvent, Replay
 from tests.contract.journal_engines import ENGINES, FakeTime
 
 LEASE_S = 30.0
@@ -36,7 +36,7 @@ def event(number, topic="ftrack.update"):
 def append(journal, number, *deliveries, **fields):
     """Append event ``number`` for plugin ``p`` with key ``k``, unless other deliveries are given."""
     with journal.transaction() as transaction:
-        return transaction.append(event(number, **fields), deliveries or (NewDelivery("p", ("k",)),))
+        return transaction.append(event(number, **fields), deliveries or (NewDeliveries(("p",), ("k",)),))
 
 
 def claim(journal, owner="one", plugin="p", limit=100, ready=100):
@@ -65,7 +65,7 @@ def backlog(journal, plugin="p"):
 
 
 def test_when_an_event_is_appended_then_each_plugin_gets_it_as_it_was(journal, time):
-    append(journal, 1, NewDelivery("p", ("k",)), NewDelivery("q"))
+    append(journal, 1, NewDeliveries(("p",), ("k",)), NewDeliveries(("q",)))
     mine, other = only(claim(journal)), only(claim(journal, plugin="q"))
     assert mine.payload == b'{"id": "e1"}'
     assert (mine.event_id, mine.topic, mine.keys, mine.attempt, mine.replayed) == (
@@ -82,7 +82,7 @@ def test_when_an_event_is_appended_then_each_plugin_gets_it_as_it_was(journal, t
 
 def test_when_an_id_comes_again_then_it_is_stored_once(journal):
     first = append(journal, 1)
-    again = append(journal, 1, NewDelivery("q"))
+    again = append(journal, 1, NewDeliveries(("q",)))
     assert first.stored and not again.stored
     assert first.seq == again.seq
     assert claim(journal, plugin="q") == []
@@ -92,7 +92,7 @@ def test_when_an_id_comes_again_then_it_is_stored_once(journal):
 def test_when_a_transaction_fails_then_nothing_of_it_happened(journal):
     append(journal, 1)
     with pytest.raises(ZeroDivisionError), journal.transaction() as transaction:
-        transaction.append(event(2), (NewDelivery("p"),))
+        transaction.append(event(2), (NewDeliveries(("p",)),))
         transaction.claim("p", "one", 10, 10, LEASE_S)
         transaction.remember("cursor", "x")
         raise ZeroDivisionError
@@ -103,17 +103,17 @@ def test_when_a_transaction_fails_then_nothing_of_it_happened(journal):
 
 def test_when_claimed_then_the_order_is_the_one_of_arrival(journal):
     for number in range(20):
-        append(journal, number, NewDelivery("p", (f"k{number % 3}",)))
+        append(journal, number, NewDeliveries(("p",), (f"k{number % 3}",)))
     assert ids(claim(journal, limit=7)) == [f"e{number}" for number in range(7)]
     assert ids(claim(journal, limit=100)) == [f"e{number}" for number in range(7, 20)]
     assert claim(journal) == []
 
 
 def test_when_one_owner_has_a_key_then_another_gets_only_what_does_not_share_it(journal):
-    append(journal, 1, NewDelivery("p", ("a",)))
-    append(journal, 2, NewDelivery("p", ("a", "b")))
-    append(journal, 3, NewDelivery("p", ("b",)))
-    append(journal, 4, NewDelivery("p", ("c",)))
+    append(journal, 1, NewDeliveries(("p",), ("a",)))
+    append(journal, 2, NewDeliveries(("p",), ("a", "b")))
+    append(journal, 3, NewDeliveries(("p",), ("b",)))
+    append(journal, 4, NewDeliveries(("p",), ("c",)))
     first = only(claim(journal, "one", limit=1))
     assert ids(claim(journal, "two")) == ["e4"]
     settle(journal, "close", first)
@@ -134,7 +134,7 @@ def test_when_closed_then_it_is_never_delivered_again(engine):
 
 def test_when_many_are_closed_at_once_then_only_lost_leases_are_told_and_left_alone(engine, time):
     for number in range(5):
-        append(engine.journal, number, NewDelivery("p", (f"k{number}",)))
+        append(engine.journal, number, NewDeliveries(("p",), (f"k{number}",)))
     stale = claim(engine.journal)[1:3]
     time.seconds += LEASE_S + 1
     with engine.journal.transaction() as transaction:
@@ -206,7 +206,7 @@ def test_when_a_lease_is_extended_then_it_is_not_lost(journal, time):
 @pytest.mark.parametrize("jump_s", [86_400.0, -86_400.0])
 def test_when_the_systems_clock_jumps_then_leases_and_delays_do_not(journal, time, jump_s):
     append(journal, 1)
-    append(journal, 2, NewDelivery("p", ("other",)))
+    append(journal, 2, NewDeliveries(("p",), ("other",)))
     first, second = claim(journal)
     settle(journal, "retry", first, 10.0, "x")
     time.wall_offset_s = jump_s
@@ -220,9 +220,9 @@ def test_when_the_systems_clock_jumps_then_leases_and_delays_do_not(journal, tim
 
 
 def test_when_retried_then_its_entity_waits_and_others_do_not(journal, time):
-    append(journal, 1, NewDelivery("p", ("a",)))
-    append(journal, 2, NewDelivery("p", ("a",)))
-    append(journal, 3, NewDelivery("p", ("b",)))
+    append(journal, 1, NewDeliveries(("p",), ("a",)))
+    append(journal, 2, NewDeliveries(("p",), ("a",)))
+    append(journal, 3, NewDeliveries(("p",), ("b",)))
     first = only(claim(journal, limit=1))
     assert settle(journal, "retry", first, 5.0, "no connection")
     assert ids(claim(journal, limit=10, ready=10)) == ["e3"]
@@ -236,7 +236,7 @@ def test_when_retried_then_its_entity_waits_and_others_do_not(journal, time):
 def test_when_something_is_delayed_then_the_journal_says_how_long(journal, time):
     with journal.transaction() as transaction:
         assert transaction.next_due_s("p") is None
-    append(journal, 1, NewDelivery("p", ("a",), due_in_s=3.0))
+    append(journal, 1, NewDeliveries(("p",), ("a",), due_in_s=3.0))
     assert claim(journal) == []
     with journal.transaction() as transaction:
         assert transaction.next_due_s("p") == pytest.approx(3.0)
@@ -261,7 +261,7 @@ def test_when_released_then_no_attempt_is_counted(journal):
 
 def test_when_tried_before_then_it_is_claimed_only_to_start_at_once(journal, time):
     for number in range(3):
-        append(journal, number, NewDelivery("p", (f"k{number}",)))
+        append(journal, number, NewDeliveries(("p",), (f"k{number}",)))
     first = only(claim(journal, limit=1))
     settle(journal, "retry", first, 1.0, "x")
     time.advance(2.0)
@@ -292,7 +292,7 @@ def test_when_parked_then_it_is_listed_with_its_error_and_its_entity_goes_on(jou
 
 def test_when_many_are_parked_then_the_newest_are_listed_and_every_id_is_known(journal):
     for number in range(5):
-        append(journal, number, NewDelivery("p" if number < 4 else "q"))
+        append(journal, number, NewDeliveries(("p",) if number < 4 else ("q",)))
     for plugin in "pq":
         for parked in claim(journal, plugin=plugin):
             settle(journal, "park", parked, "x", None, False)
@@ -305,7 +305,7 @@ def test_when_many_are_parked_then_the_newest_are_listed_and_every_id_is_known(j
 
 def test_when_held_then_its_entity_waits_until_somebody_decides(journal):
     for number, key in enumerate("aab"):
-        append(journal, number, NewDelivery("p", (key,)))
+        append(journal, number, NewDeliveries(("p",), (key,)))
     first = only(claim(journal, limit=1))
     settle(journal, "park", first, "x", None, True)
     assert only(journal.dead_letters()).held
@@ -350,8 +350,8 @@ def test_when_not_dead_then_it_can_be_neither_revived_nor_dropped(journal):
 
 
 def test_when_a_plugin_is_forgotten_then_only_its_waiting_deliveries_go(journal):
-    append(journal, 1, NewDelivery("p"), NewDelivery("q"))
-    append(journal, 2, NewDelivery("p"))
+    append(journal, 1, NewDeliveries(("p",)), NewDeliveries(("q",)))
+    append(journal, 2, NewDeliveries(("p",)))
     running = only(claim(journal, limit=1))
     with journal.transaction() as transaction:
         assert transaction.forget("p") == 1
@@ -361,31 +361,31 @@ def test_when_a_plugin_is_forgotten_then_only_its_waiting_deliveries_go(journal)
 
 
 def test_when_coalesced_then_the_last_one_stays_and_keeps_the_first_ones_time(journal, time):
-    append(journal, 1, NewDelivery("p", ("a",), 2.0, "update a"))
+    append(journal, 1, NewDeliveries(("p",), ("a",), 2.0, "update a"))
     time.advance(1.5)
-    appended = append(journal, 2, NewDelivery("p", ("a",), 2.0, "update a"))
+    appended = append(journal, 2, NewDeliveries(("p",), ("a",), 2.0, "update a"))
     assert len(appended.coalesced) == 1
-    append(journal, 3, NewDelivery("p", ("b",), 2.0, "update b"))
-    append(journal, 4, NewDelivery("q", ("a",), 2.0, "update a"))
+    append(journal, 3, NewDeliveries(("p",), ("b",), 2.0, "update b"))
+    append(journal, 4, NewDeliveries(("q",), ("a",), 2.0, "update a"))
     assert claim(journal) == []
     time.advance(0.6)
     assert ids(claim(journal)) == ["e2"]
 
 
 def test_when_claimed_or_tried_then_it_does_not_give_way(journal, time):
-    append(journal, 1, NewDelivery("p", ("a",), 0.5, "a"))
+    append(journal, 1, NewDeliveries(("p",), ("a",), 0.5, "a"))
     time.advance(1)
     running = only(claim(journal))
-    assert append(journal, 2, NewDelivery("p", ("a",), 0.5, "a")).coalesced == ()
+    assert append(journal, 2, NewDeliveries(("p",), ("a",), 0.5, "a")).coalesced == ()
     settle(journal, "retry", running, 1.0, "x")
-    assert len(append(journal, 3, NewDelivery("p", ("a",), 0.5, "a")).coalesced) == 1
+    assert len(append(journal, 3, NewDeliveries(("p",), ("a",), 0.5, "a")).coalesced) == 1
     time.advance(5)
     assert ids(claim(journal, limit=1, ready=1)) == ["e1"]
     assert ids(claim(journal)) == ["e3"]
 
 
 def test_when_replayed_then_each_plugin_gets_it_once_more_and_is_told(journal, time):
-    append(journal, 1, NewDelivery("p", ("a",)), NewDelivery("q"))
+    append(journal, 1, NewDeliveries(("p",), ("a",)), NewDeliveries(("q",)))
     for plugin in "pq":
         settle(journal, "close", only(claim(journal, plugin=plugin)))
     time.advance(100)
@@ -406,10 +406,10 @@ def test_when_replayed_then_each_plugin_gets_it_once_more_and_is_told(journal, t
 
 
 def test_when_a_replay_is_narrowed_then_all_conditions_hold(journal, time):
-    append(journal, 1, NewDelivery("p"), NewDelivery("q"))
-    append(journal, 2, NewDelivery("p"), topic="studio.published")
+    append(journal, 1, NewDeliveries(("p",)), NewDeliveries(("q",)))
+    append(journal, 2, NewDeliveries(("p",)), topic="studio.published")
     time.advance(10)
-    append(journal, 3, NewDelivery("p"))
+    append(journal, 3, NewDeliveries(("p",)))
 
     def replayed(limit=100, **conditions):
         with journal.transaction() as transaction:
@@ -426,12 +426,12 @@ def test_when_a_replay_is_narrowed_then_all_conditions_hold(journal, time):
 
 def test_when_pruned_then_only_old_events_without_open_deliveries_go(journal, time):
     append(journal, 1)
-    append(journal, 2, NewDelivery("p"), NewDelivery("q"))
+    append(journal, 2, NewDeliveries(("p",)), NewDeliveries(("q",)))
     append(journal, 3)
     for claimed in claim(journal):
         settle(journal, "close", claimed)
     time.advance(100)
-    append(journal, 4, NewDelivery("r"))
+    append(journal, 4, NewDeliveries(("r",)))
     for claimed in claim(journal, plugin="r"):
         settle(journal, "close", claimed)
     with journal.transaction() as transaction:
@@ -443,7 +443,7 @@ def test_when_pruned_then_only_old_events_without_open_deliveries_go(journal, ti
 
 def test_when_pruned_for_its_size_then_the_oldest_go_first_and_open_ones_stay(journal, time):
     for number in range(10):
-        append(journal, number, NewDelivery("p" if number else "waiting"))
+        append(journal, number, NewDeliveries(("p",) if number else ("waiting",)))
     for claimed in claim(journal):
         settle(journal, "close", claimed)
     with journal.transaction() as transaction:
@@ -474,7 +474,7 @@ def test_when_pruned_then_dead_letters_stay_for_their_own_time(journal, time, ho
 def test_when_counted_then_the_states_add_up(journal, time):
     started = time.wall()
     for number in range(6):
-        append(journal, number, NewDelivery("p", (f"k{number}",)))
+        append(journal, number, NewDeliveries(("p",), (f"k{number}",)))
     closed, delayed, parked, held, _running = claim(journal, limit=5)
     settle(journal, "close", closed)
     settle(journal, "retry", delayed, 9.0, "x")
@@ -500,7 +500,7 @@ def test_when_text_is_odd_then_it_comes_back_as_it_was(journal):
     plugin, key = "plügin/with spaces'--", "kéy\n\"'"
     payload = b'{"a": "\\ud800", "n": NaN, "\\u0000": 1}'
     with journal.transaction() as transaction:
-        transaction.append(NewEvent("\u2028id", "tøpic", payload), [NewDelivery(plugin, (key, ""))])
+        transaction.append(NewEvent("\u2028id", "tøpic", payload), [NewDeliveries((plugin,), (key, ""))])
     got = only(claim(journal, plugin=plugin))
     assert (got.payload, got.keys, got.event_id, got.topic) == (payload, (key, ""), "\u2028id", "tøpic")
 

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ftrackd.delivery.journal import NewDelivery, NewEvent, Replay
+from ftrackd.delivery.journal import NewDeliveries, NewEvent, Replay
 from tests.contract.journal_engines import ENGINES, FakeTime
 from tests.contract.ledger import Ledger
 
@@ -66,7 +66,7 @@ class JournalMachine(RuleBasedStateMachine):
         with self.transaction() as transaction:
             appended = transaction.append(
                 NewEvent(event_id, "ftrack.update", event_id.encode()),
-                [NewDelivery(plugin, keys) for plugin in plugins],
+                [NewDeliveries(tuple(plugins), keys)],
             )
         assert appended.stored
         for plugin in plugins:
@@ -79,7 +79,7 @@ class JournalMachine(RuleBasedStateMachine):
         with contextlib.suppress(ZeroDivisionError), self.transaction() as transaction:
             if claims_first:
                 transaction.claim("p", owner, 2, 2, LEASE_S)
-            transaction.append(NewEvent("undone", "t", b"undone"), [NewDelivery(one) for one in PLUGINS])
+            transaction.append(NewEvent("undone", "t", b"undone"), [NewDeliveries(PLUGINS)])
             for item in self.outstanding[-2:]:
                 transaction.close([item])
             transaction.reclaim(MAX_ATTEMPTS, hold=data.draw(st.booleans()))
@@ -96,7 +96,7 @@ class JournalMachine(RuleBasedStateMachine):
             return  # pruned, so it would be new
         with self.transaction() as transaction:
             appended = transaction.append(
-                NewEvent(event_id, "ftrack.update", b"other"), [NewDelivery(plugin)]
+                NewEvent(event_id, "ftrack.update", b"other"), [NewDeliveries((plugin,))]
             )
         assert not appended.stored
 

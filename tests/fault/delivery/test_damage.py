@@ -23,7 +23,7 @@ from ftrackd.delivery.errors import (
     JournalUnavailableError,
     JournalVersionError,
 )
-from ftrackd.delivery.journal import NewDelivery, NewEvent
+from ftrackd.delivery.journal import NewDeliveries, NewEvent
 from tests.unit.delivery.running import RunningDelivery, eventually, update
 
 ROOT = Path(__file__).parents[3]
@@ -36,7 +36,7 @@ def fill(journal, events=60):
         with journal.transaction() as transaction:
             payload = b'{"number": %d, "text": "%s"}' % (number, b"x" * 300)
             event = NewEvent(f"e{number}", "ftrack.update", payload)
-            transaction.append(event, [NewDelivery("p", (f"k{number}",))])
+            transaction.append(event, [NewDeliveries(("p",), (f"k{number}",))])
     with journal.transaction() as transaction:
         claims = transaction.claim("p", "one", 1000, 1000, LEASE_S)
         for number, claim in enumerate(claims):
@@ -354,7 +354,7 @@ def test_when_the_text_of_what_was_claimed_is_damaged_then_everything_is_offered
     journal = SqliteJournal(path)
     with journal.transaction() as transaction:
         for number in range(4):
-            transaction.append(NewEvent(f"e{number}", "t", b"{}"), [NewDelivery("p")])
+            transaction.append(NewEvent(f"e{number}", "t", b"{}"), [NewDeliveries(("p",))])
         transaction.claim("p", "one", 2, 2, LEASE_S)
     journal.close()
     connection = sqlite3.connect(path)
@@ -536,7 +536,9 @@ def test_when_the_disk_is_full_then_the_error_is_typed_and_what_was_stored_stays
         with pytest.raises(JournalFullError, match="make room"):
             while True:
                 with journal.transaction() as transaction:
-                    transaction.append(NewEvent(f"e{stored}", "t", os.urandom(20_000)), [NewDelivery("p")])
+                    transaction.append(
+                        NewEvent(f"e{stored}", "t", os.urandom(20_000)), [NewDeliveries(("p",))]
+                    )
                 stored += 1
         journal.close()
         disk.folder.joinpath("journal.sqlite.lock").unlink()
@@ -563,13 +565,13 @@ def test_when_a_file_size_limit_is_reached_then_the_error_is_typed_too(tmp_path)
         "import resource, sys; from pathlib import Path\n"
         "from ftrackd.delivery import SqliteJournal\n"
         "from ftrackd.delivery.errors import JournalFullError\n"
-        "from ftrackd.delivery.journal import NewDelivery, NewEvent\n"
+        "from ftrackd.delivery.journal import NewDeliveries, NewEvent\n"
         "journal = SqliteJournal(Path(sys.argv[1]))\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
         "try:\n"
         "    for number in range(1000):\n"
         "        with journal.transaction() as transaction:\n"
-        "            transaction.append(NewEvent(str(number), 't', bytes(5000)), [NewDelivery('p')])\n"
+        "            transaction.append(NewEvent(str(number), 't', bytes(5000)), [NewDeliveries(('p',))])\n"
         "except JournalFullError:\n"
         "    print('full')\n"
     )

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 from ftrackd.delivery import MemoryJournal
 from ftrackd.delivery.clock import JournalClock
 from ftrackd.delivery.event_lane import EventLane, Outlook
-from ftrackd.delivery.journal import Claim, NewDelivery, NewEvent
+from ftrackd.delivery.journal import Claim, NewDeliveries, NewEvent
 from ftrackd.delivery.settlement import Verdict, apply_all
 from ftrackd.settings import DeliverySettings
 from tests.contract.journal_engines import FakeTime
@@ -91,7 +91,7 @@ class LaneMachine(RuleBasedStateMachine):
     def append(self, keys):
         event_id = f"e{len(self.keys)}"
         with self.journal.transaction() as transaction:
-            transaction.append(NewEvent(event_id, "ftrack.update", b"{}"), [NewDelivery("p", keys)])
+            transaction.append(NewEvent(event_id, "ftrack.update", b"{}"), [NewDeliveries(("p",), keys)])
         self.ledger.add("stored", "p", event_id, keys=keys)
         self.keys[event_id] = keys
         self.lane.appended("p")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ftrackd.delivery import Replay, SqliteJournal
 from ftrackd.delivery._sqlite_schema import decode_keys, encode_keys
-from ftrackd.delivery.journal import NewDelivery, NewEvent
+from ftrackd.delivery.journal import NewDeliveries, NewEvent
 
 
 @pytest.fixture
@@ -23,7 +23,10 @@ def everything_once(journal):
     """Use every statement that runs while events flow."""
     with journal.transaction() as transaction:
         for number in range(6):
-            deliveries = [NewDelivery("p", (f"k{number}",)), NewDelivery("q", ("k",), 5.0, "coalesce")]
+            deliveries = [
+                NewDeliveries(("p",), (f"k{number}",)),
+                NewDeliveries(("q",), ("k",), 5.0, "coalesce"),
+            ]
             transaction.append(NewEvent(f"e{number}", "ftrack.update", b"{}"), deliveries)
         closed, retried, parked, released = transaction.claim("p", "one", 4, 4, 30.0)
         transaction.close([closed])
@@ -84,7 +87,7 @@ def test_when_events_are_pruned_then_the_file_gives_their_room_back(journal):
     for batch in range(10):
         with journal.transaction() as transaction:
             for number in range(50):
-                transaction.append(NewEvent(f"e{batch}-{number}", "t", b"x" * 4000), [NewDelivery("p")])
+                transaction.append(NewEvent(f"e{batch}-{number}", "t", b"x" * 4000), [NewDeliveries(("p",))])
             transaction.close(transaction.claim("p", "one", 1000, 1000, 30.0))
     full = journal.stats().size_bytes
     with journal.transaction() as transaction:
@@ -96,7 +99,7 @@ def test_when_events_are_pruned_then_the_file_gives_their_room_back(journal):
 
 def test_when_pruned_then_a_replay_of_it_makes_nothing(journal):
     with journal.transaction() as transaction:
-        transaction.append(NewEvent("e", "t", b""), [NewDelivery("p")])
+        transaction.append(NewEvent("e", "t", b""), [NewDeliveries(("p",))])
         transaction.forget("p")
         transaction.prune(10.0**12, 0.0, 10**12, 100, 10.0**12)
         assert transaction.replay(Replay(event_id="e"), 10, dry_run=False) == []
@@ -111,7 +114,7 @@ def test_when_a_statement_fails_then_the_transaction_leaves_nothing_open(journal
 
 def test_when_an_appended_event_was_undone_then_nothing_of_it_reaches_the_next(journal):
     """Its number is given to another event; what one plugin claimed serves the next plugin as well."""
-    deliveries = [NewDelivery("p", ("k",)), NewDelivery("q", ("k",))]
+    deliveries = [NewDeliveries(("p",), ("k",)), NewDeliveries(("q",), ("k",))]
     with contextlib.suppress(ZeroDivisionError), journal.transaction() as transaction:
         undone = transaction.append(NewEvent("undone", "t", b"undone"), deliveries)
         assert [claim.payload for claim in transaction.claim("p", "one", 9, 9, 30.0)] == [b"undone"]
@@ -126,7 +129,7 @@ def test_when_an_appended_event_was_undone_then_nothing_of_it_reaches_the_next(j
 @pytest.mark.parametrize("key", ["", "plain", "with\0nul", 'quotes "and" \\', "ünï\ncode", "[bracket"])
 @pytest.mark.parametrize("others", [0, 1])
 def test_when_keys_are_odd_then_claims_have_them_unchanged(journal, key, others):
-    deliveries = [NewDelivery(f"p{number}", (key, "second")) for number in range(1 + others)]
+    deliveries = [NewDeliveries((f"p{number}",), (key, "second")) for number in range(1 + others)]
     with journal.transaction() as transaction:
         transaction.append(NewEvent("e", "t", b"{}"), deliveries)
         (claim,) = transaction.claim("p0", "one", 9, 9, 30.0)
