@@ -26,6 +26,8 @@ LOCAL_TOPICS = ("ftrack.api.session.", "ftrack.storage-scenario.activate")
 Receive = Callable[[bytes, Mapping[str, Any], Sequence[Recipient]], None]
 SubscriptionKey = tuple[str, str]
 """Plugin and subscriber id."""
+Matches = list[tuple[SubscriptionKey, int]]
+"""What matches an event, with its priority number."""
 
 
 class Hub(Protocol):
@@ -60,6 +62,8 @@ class HubRelay:
         self._lock = threading.Lock()
         self._is_open = True
         self._late: frozenset[str] = frozenset()
+        # The matches of the latest event and who they are: most events go where the one before went.
+        self._latest: tuple[Matches, list[Recipient]] = ([], [])
 
     def expect(self, plugins: Iterable[str]) -> None:
         """Keep every event for these plugins, too: they are still starting, and what they will subscribe to
@@ -79,14 +83,18 @@ class HubRelay:
         elif self._is_open and (recipients := self.recipients(event)):
             self._receive(raw, event, recipients)
 
-    def recipients(self, event: Mapping[str, Any]) -> list[Recipient]:
+    def recipients(self, event: Mapping[str, Any]) -> Sequence[Recipient]:
         """Return the plugins whose subscriptions match, each with its lowest priority number, and those that
         are still starting, for an event that can wait for them.
         """
-        recipients = recipients_of(self._matches(event))
+        matches = self._matches(event)
+        known_matches, recipients = self._latest
+        if matches != known_matches:
+            recipients = recipients_of(matches)
+            self._latest = matches, recipients
         if self._late and self._can_wait(str(event.get("topic"))):
             known = {recipient.plugin for recipient in recipients}
-            recipients += [Recipient(plugin) for plugin in sorted(self._late - known)]
+            return [*recipients, *(Recipient(plugin) for plugin in sorted(self._late - known))]
         return recipients
 
     def subscribed(self, plugin: str, subscription: PluginSubscription) -> None:
@@ -134,11 +142,11 @@ class HubRelay:
         is_taken = any(announced == subscriber_id for announced, _ in self._announced.values())
         return f"{subscriber_id}@{plugin}" if is_taken else subscriber_id
 
-    def _matches(self, event: Mapping[str, Any]) -> list[tuple[SubscriptionKey, int]]:
-        return cast("list[tuple[SubscriptionKey, int]]", self._index.match(event))
+    def _matches(self, event: Mapping[str, Any]) -> Matches:
+        return cast("Matches", self._index.match(event))
 
 
-def recipients_of(matches: Sequence[tuple[SubscriptionKey, int]]) -> list[Recipient]:
+def recipients_of(matches: Matches) -> list[Recipient]:
     """Return one recipient for each plugin among the matches, which come best priority first."""
     best: dict[str, int] = {}
     for (plugin, _), priority in matches:

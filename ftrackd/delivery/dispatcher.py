@@ -17,7 +17,7 @@ from ftrackd.delivery.journal import Claim
 from ftrackd.delivery.loop_guard import Loop, LoopGuard
 from ftrackd.delivery.notification import notify
 from ftrackd.delivery.ports import DeliveryListener, Outcome, Recipient, Runner
-from ftrackd.delivery.settlement import Settlement, Verdict
+from ftrackd.delivery.settlement import Settlements, Verdict
 
 if TYPE_CHECKING:
     from ftrackd.settings import DeliverySettings
@@ -156,15 +156,15 @@ class Dispatcher:
         with self._lock:
             self._lane.look_again()
 
-    def take_settlements(self, limit: int | None = None) -> list[Settlement]:
-        """What is to be written about claims; with a limit, the oldest of it, before nothing is claimed."""
+    def take_settlements(self, limit: int | None = None) -> Settlements:
+        """What is to be written about claims; with a limit, so much of it, before nothing is claimed."""
         with self._lock:
             return self._lane.take_settlements(limit)
 
-    def put_back(self, settlements: list[Settlement]) -> None:
+    def put_back(self, settlements: Settlements) -> None:
         """What could not be written, nor claimed; it stays before what came meanwhile."""
         with self._lock:
-            self._lane.settlements[:0] = settlements
+            self._lane.settlements.put_back(settlements)
             self._lane.look_again()
 
     def wanted(self) -> list[Wanted]:

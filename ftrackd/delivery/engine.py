@@ -168,9 +168,10 @@ class Delivery:
         """
         durable = [outcome for outcome in outcomes if outcome.delivery_id >= 0]
         is_known = self._dispatcher.finished(plugin, durable) if durable else True
-        for outcome in outcomes:
-            if outcome.delivery_id < 0:
-                is_known &= self._interactive.finished(plugin, outcome)
+        if len(durable) < len(outcomes):
+            for outcome in outcomes:
+                if outcome.delivery_id < 0:
+                    is_known &= self._interactive.finished(plugin, outcome)
         return is_known
 
     def drain(self, deadline_s: float) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +12,7 @@ from ftrackd.delivery.brake import Brake
 from ftrackd.delivery.journal import Claim
 from ftrackd.delivery.ordering import storable
 from ftrackd.delivery.ports import Outcome
-from ftrackd.delivery.settlement import Settlement, Verdict
+from ftrackd.delivery.settlement import Settlement, Settlements, Verdict
 from ftrackd.delivery.window import Window
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class EventLane:
 
     settings: DeliverySettings
     uniform: Callable[[float, float], float] = random.uniform
-    settlements: list[Settlement] = field(default_factory=list)
+    settlements: Settlements = field(default_factory=Settlements)
     draining: bool = False
     _plugins: dict[str, _Plugin] = field(default_factory=dict)
 
@@ -136,7 +136,7 @@ class EventLane:
     def _interrupted(self, claim: Claim) -> Verdicts:
         """Give back, uncounted, what ran in a process that the end of the daemon ended."""
         settlement = Settlement(claim, Verdict.RELEASE)
-        self.settlements.append(settlement)
+        self.settlements.others.append(settlement)
         return Verdicts(settlement)
 
     def unreached(self, name: str, claims: Sequence[Claim], generation: int) -> None:
@@ -146,28 +146,26 @@ class EventLane:
         ready meanwhile, and would not say so again.
         """
         plugin = self._plugin(name)
-        plugin.window.put_back(self._taken(plugin, claims))
+        plugin.window.put_back(plugin.window.finish_all(claims)[0])
         if plugin.generation == generation:
             plugin.ready = False
         self._give_back(plugin)
 
-    def _taken(self, plugin: _Plugin, deliveries: Sequence[Claim | Outcome]) -> list[Claim]:
-        claims = [plugin.window.finish(delivery.delivery_id, delivery.token) for delivery in deliveries]
-        return [claim for claim in claims if claim is not None]
+    def _release(self, claims: Iterable[Claim]) -> None:
+        self.settlements.others += [Settlement(claim, Verdict.RELEASE) for claim in claims]
 
     def _give_back(self, plugin: _Plugin) -> None:
-        self.settlements += [Settlement(claim, Verdict.RELEASE) for claim in plugin.window.abandon()]
+        self._release(plugin.window.abandon())
         plugin.generation += 1
         plugin.more = plugin.giving_back = True
 
-    def take_settlements(self, limit: int | None = None) -> list[Settlement]:
-        """What is to be written, before anything is claimed in the same transaction; the oldest of it, with a
+    def take_settlements(self, limit: int | None = None) -> Settlements:
+        """What is to be written, before anything is claimed in the same transaction; so much of it, with a
         limit.
         """
         if limit is not None:
-            taken, self.settlements = self.settlements[:limit], self.settlements[limit:]
-            return taken
-        taken, self.settlements = self.settlements, []
+            return self.settlements.take(limit)
+        taken, self.settlements = self.settlements, Settlements()
         for plugin in self._plugins.values():
             plugin.giving_back = False
         return taken
@@ -224,7 +222,7 @@ class EventLane:
         """What a claim brought; when it is less than was wanted, the outlook says when more may come."""
         plugin = self._plugin(wanted.plugin)
         if plugin.generation != wanted.generation or self.draining:
-            self.settlements += [Settlement(claim, Verdict.RELEASE) for claim in claims]
+            self._release(claims)
             plugin.more = True
             return
         plugin.window.add(claims)
@@ -263,7 +261,7 @@ class EventLane:
         plugin = self._plugins.get(name)
         if plugin is None:
             return
-        plugin.window.put_back(self._taken(plugin, outcomes))
+        plugin.window.put_back(plugin.window.finish_all(outcomes)[0])
         if self.draining:
             self._give_back(plugin)
 
@@ -272,16 +270,9 @@ class EventLane:
         plugin = self._plugins.get(name)
         if plugin is None or not outcomes:
             return Closing(late=outcomes)
-        claims: list[Claim] = []
-        late: list[Outcome] = []
-        for outcome in outcomes:
-            claim = plugin.window.finish(outcome.delivery_id, outcome.token)
-            if claim is None:
-                late.append(outcome)
-            else:
-                claims.append(claim)
-                self.settlements.append(Settlement(claim, Verdict.CLOSE))
+        claims, late = plugin.window.finish_all(outcomes)
         if claims:
+            self.settlements.closing += claims
             if plugin.window.free and (plugin.starved or plugin.brake.until):
                 plugin.more = True
             plugin.brake.succeeded()
@@ -319,7 +310,7 @@ class EventLane:
         # which knows.
         self._give_back(plugin)
         settlement = Settlement(claim, Verdict.RETRY, delay_s=delay_s, error=error, error_id=error_id)
-        self.settlements.append(settlement)
+        self.settlements.others.append(settlement)
         plugin.wait_until(now + delay_s)
         return Verdicts(settlement)
 
@@ -329,7 +320,7 @@ class EventLane:
             self._give_back(plugin)
         plugin.more = True
         settlement = Settlement(claim, Verdict.PARK, error=error, error_id=error_id, hold=hold)
-        self.settlements.append(settlement)
+        self.settlements.others.append(settlement)
         return Verdicts(settlement)
 
     def drain(self) -> None:
@@ -345,6 +336,6 @@ class EventLane:
         count = 0
         for plugin in self._plugins.values():
             begun, unbegun = plugin.window.interrupt()
-            self.settlements += [Settlement(claim, Verdict.RELEASE) for claim in (*begun, *unbegun)]
+            self._release((*begun, *unbegun))
             count += len(begun)
         return count

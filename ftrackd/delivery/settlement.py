@@ -1,18 +1,17 @@
-"""What is to be written about a delivery that was claimed."""
+"""What is to be written about deliveries that were claimed."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ftrackd.delivery.journal import Claim, JournalTransaction
 
 
 class Verdict(enum.Enum):
-    """What becomes of a claim."""
+    """What becomes of a claim whose attempt did not return."""
 
-    CLOSE = enum.auto()
     RETRY = enum.auto()
     PARK = enum.auto()
     RELEASE = enum.auto()
@@ -36,8 +35,6 @@ class Settlement(NamedTuple):
     def apply(self, transaction: JournalTransaction) -> bool:
         """Write it alone; False when the lease was lost meanwhile, and nothing was written."""
         delivery_id, token = self.claim.delivery_id, self.claim.token
-        if self.verdict is Verdict.CLOSE:
-            return not transaction.close([self.claim])
         if self.verdict is Verdict.RETRY:
             return transaction.retry(delivery_id, token, self.delay_s, self.error)
         if self.verdict is Verdict.PARK:
@@ -45,11 +42,29 @@ class Settlement(NamedTuple):
         return transaction.release(delivery_id, token)
 
 
-def apply_all(settlements: Sequence[Settlement], transaction: JournalTransaction) -> list[Settlement]:
-    """Write them, those that close all at once; returns the ones whose lease was lost meanwhile."""
-    closing = [settled.claim for settled in settlements if settled.verdict is Verdict.CLOSE]
-    lost = [Settlement(claim, Verdict.CLOSE) for claim in transaction.close(closing)] if closing else []
-    if len(closing) < len(settlements):
-        others = (settled for settled in settlements if settled.verdict is not Verdict.CLOSE)
-        lost += [settled for settled in others if not settled.apply(transaction)]
-    return lost
+@dataclass(slots=True)
+class Settlements:
+    """What is to be written: the claims to close, as a rule nearly all, and what becomes of the others."""
+
+    closing: list[Claim] = field(default_factory=list)
+    others: list[Settlement] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.closing) + len(self.others)
+
+    def take(self, limit: int) -> Settlements:
+        """Take so many out; the others first, because only they carry texts, which may not be storable."""
+        others, self.others = self.others[:limit], self.others[limit:]
+        limit -= len(others)
+        closing, self.closing = self.closing[:limit], self.closing[limit:]
+        return Settlements(closing, others)
+
+    def put_back(self, taken: Settlements) -> None:
+        """Put in front what was taken and could not be written."""
+        self.closing[:0] = taken.closing
+        self.others[:0] = taken.others
+
+    def apply(self, transaction: JournalTransaction) -> list[Claim]:
+        """Write them; returns the claims whose lease was lost meanwhile."""
+        lost = transaction.close(self.closing) if self.closing else []
+        return lost + [settled.claim for settled in self.others if not settled.apply(transaction)]

@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from collections.abc import Sequence
+from itertools import islice
+from typing import Final, Protocol, TypeVar
 
 from ftrackd.delivery.journal import Claim
+
+
+class _Handed(Protocol):
+    """What names an attempt: the claim itself, or its outcome."""
+
+    @property
+    def delivery_id(self) -> int: ...
+    @property
+    def token(self) -> int: ...
+
+
+_HandedT = TypeVar("_HandedT", bound=_Handed)
 
 HANDED_AHEAD: Final = 64
 HANDED_AHEAD_BYTES: Final = 512 * 1024
@@ -61,20 +75,20 @@ class Window:
         if started:
             self._in_turn = self.concurrency == 1
         for sequence in started:
-            self._handed_over.update((claim.delivery_id, claim) for claim in sequence)
+            self._handed_over.update({claim.delivery_id: claim for claim in sequence})
         return started
 
     def _next(self) -> list[Claim]:
-        claim = self._waiting.popleft()
-        sequence, size = [claim], len(claim.payload)
-        # What was tried before goes alone: it may be what ended its process.
-        while claim.attempt == 1 and self._waiting and len(sequence) < HANDED_AHEAD:
-            claim = self._waiting[0]
+        count = size = 0
+        for claim in islice(self._waiting, HANDED_AHEAD):
             size += len(claim.payload)
-            if claim.attempt > 1 or size > HANDED_AHEAD_BYTES:
+            # What was tried before goes alone: it may be what ended its process.
+            if count and (claim.attempt > 1 or size > HANDED_AHEAD_BYTES):
                 break
-            sequence.append(self._waiting.popleft())
-        return sequence
+            count += 1
+            if claim.attempt > 1:
+                break
+        return [self._waiting.popleft() for _ in range(count)]
 
     def _disjoint(self) -> list[Claim]:
         busy = {key for claim in self._handed_over.values() for key in claim.keys}
@@ -105,6 +119,19 @@ class Window:
         if claim is None or claim.token != token:
             return None
         return self._handed_over.pop(delivery_id)
+
+    def finish_all(self, handed: Sequence[_HandedT]) -> tuple[list[Claim], list[_HandedT]]:
+        """Take deliveries out of what was handed over; returns them, and what is not there."""
+        claims: list[Claim] = []
+        unknown: list[_HandedT] = []
+        for one in handed:
+            claim = self._handed_over.get(one.delivery_id)
+            if claim is None or claim.token != one.token:
+                unknown.append(one)
+            else:
+                del self._handed_over[one.delivery_id]
+                claims.append(claim)
+        return claims, unknown
 
     def put_back(self, claims: list[Claim]) -> None:
         """Put in front what was handed over and did not begin, older first."""

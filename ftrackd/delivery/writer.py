@@ -24,7 +24,7 @@ from ftrackd.delivery.journal import Appended, Claim, Journal, JournalTransactio
 from ftrackd.delivery.maintenance import Maintenance
 from ftrackd.delivery.notification import notify
 from ftrackd.delivery.ports import DeliveryListener, Health
-from ftrackd.delivery.settlement import Settlement, Verdict, apply_all
+from ftrackd.delivery.settlement import Settlements, Verdict
 
 if TYPE_CHECKING:
     from ftrackd.settings import DeliverySettings
@@ -51,11 +51,11 @@ class _Request:
 class _Batch:
     """What one transaction does, and what came of it; ``alone``: one thing, and nothing else may fail."""
 
-    settlements: list[Settlement]
+    settlements: Settlements
     intakes: list[Intake]
     requests: list[_Request]
     alone: bool = False
-    lost_leases: list[Settlement] = field(default_factory=list)
+    lost_leases: list[Claim] = field(default_factory=list)
     appended: list[tuple[Intake, Appended]] = field(default_factory=list)
     answers: list[tuple[_Request, Any]] = field(default_factory=list)
     reclaimed: list[Reclaimed] = field(default_factory=list)
@@ -323,7 +323,7 @@ class Writer:
             return self._taken_alone(self._dispatcher.take_settlements(1), 0)
         if self._suspect_intakes:
             self._suspect_intakes -= 1
-            return self._taken_alone([], 1)
+            return self._taken_alone(Settlements(), 1)
         with self._condition:
             intakes = self._take_intakes(_INTAKES_AT_ONCE)
             requests: list[_Request] = []
@@ -333,7 +333,7 @@ class Writer:
             self._awake |= bool(self._intakes)
         return _Batch(self._dispatcher.take_settlements(), intakes, requests)
 
-    def _taken_alone(self, settlements: list[Settlement], intakes: int) -> _Batch:
+    def _taken_alone(self, settlements: Settlements, intakes: int) -> _Batch:
         with self._condition:
             self._awake = True
             return _Batch(settlements, self._take_intakes(intakes), [], alone=True)
@@ -368,17 +368,18 @@ class Writer:
         self._put_back(batch)
 
     def _give_up(self, batch: _Batch, error: Exception) -> None:
-        for settled in batch.settlements:
+        for settled in batch.settlements.others:
             shorter = settled.without_text(type(error).__name__)
             if shorter is not None:
-                batch.settlements[:] = [shorter]
+                batch.settlements.others[:] = [shorter]
                 self._suspects += 1
                 return
-            event_id = settled.claim.event_id
-            _log.error("outcome given up, its delivery runs again at the next start", event_id=event_id)
-        batch.settlements.clear()
-        for given_up in batch.intakes:
-            _log.error("event given up, it cannot be stored", event_id=given_up.event.id)
+        given_up = [*batch.settlements.closing, *(settled.claim for settled in batch.settlements.others)]
+        for claim in given_up:
+            _log.error("outcome given up, its delivery runs again at the next start", event_id=claim.event_id)
+        batch.settlements = Settlements()
+        for intake in batch.intakes:
+            _log.error("event given up, it cannot be stored", event_id=intake.event.id)
             with self._condition:
                 self._health = Health(self._health.degraded, self._waiting(), self._health.lost + 1)
         batch.intakes.clear()
@@ -386,7 +387,7 @@ class Writer:
     def _write(self, batch: _Batch, transaction: JournalTransaction) -> None:
         if batch.settlements:
             failpoint("settle.before")
-            batch.lost_leases = apply_all(batch.settlements, transaction)
+            batch.lost_leases = batch.settlements.apply(transaction)
             failpoint("settle.after")
         if batch.intakes:
             failpoint("append.before")
@@ -448,21 +449,18 @@ class Writer:
             self._report_reclaimed(reclaimed)
 
     def _report_settlements(self, batch: _Batch) -> None:
-        for settled in batch.lost_leases:
+        for claim in batch.lost_leases:
             _log.warning(
-                "lease was lost, the delivery runs again",
-                plugin=settled.claim.plugin,
-                event_id=settled.claim.event_id,
+                "lease was lost, the delivery runs again", plugin=claim.plugin, event_id=claim.event_id
             )
-        written = batch.settlements
-        if batch.lost_leases:
-            lost = {settled.claim.token for settled in batch.lost_leases}
-            written = [settled for settled in written if settled.claim.token not in lost]
-        closed = [settled.claim for settled in written if settled.verdict is Verdict.CLOSE]
+        lost = {claim.token for claim in batch.lost_leases}
+        closed = batch.settlements.closing
+        if lost:
+            closed = [claim for claim in closed if claim.token not in lost]
         if closed:
             notify(self._listener.closed, closed)
-        for claim, verdict, _, error, *_ in written if len(closed) < len(written) else ():
-            if verdict is Verdict.PARK:
+        for claim, verdict, _, error, *_ in batch.settlements.others:
+            if verdict is Verdict.PARK and claim.token not in lost:
                 notify(self._listener.parked, claim.plugin, claim.event_id, claim.delivery_id, error)
 
     def _report_reclaimed(self, reclaimed: Reclaimed) -> None:

@@ -18,7 +18,7 @@ from ftrackd.delivery import MemoryJournal
 from ftrackd.delivery.clock import JournalClock
 from ftrackd.delivery.event_lane import EventLane, Outlook
 from ftrackd.delivery.journal import Claim, NewDeliveries, NewEvent
-from ftrackd.delivery.settlement import Verdict, apply_all
+from ftrackd.delivery.settlement import Verdict
 from ftrackd.settings import DeliverySettings
 from tests.contract.journal_engines import FakeTime
 from tests.contract.ledger import Ledger
@@ -101,7 +101,7 @@ class LaneMachine(RuleBasedStateMachine):
         """One cycle of the writer, and the handing over after it."""
         settlements = self.lane.take_settlements()
         with self.journal.transaction() as transaction:
-            assert apply_all(settlements, transaction) == [], "no lease was lost"
+            assert settlements.apply(transaction) == [], "no lease was lost"
             claimed = []
             for wanted in self.lane.wanted(self.time.monotonic()):
                 claims = transaction.claim("p", "me", wanted.limit, wanted.ready, 1e9)
@@ -109,10 +109,11 @@ class LaneMachine(RuleBasedStateMachine):
                 if len(claims) < wanted.limit:
                     outlook = Outlook(transaction.is_ready("p"), transaction.next_due_s("p"))
                 claimed.append((wanted, claims, outlook))
-        for settled in settlements:
-            if settled.verdict in (Verdict.CLOSE, Verdict.PARK):
-                what = "closed" if settled.verdict is Verdict.CLOSE else "parked"
-                self.ledger.add(what, "p", settled.claim.event_id)
+        for claim in settlements.closing:
+            self.ledger.add("closed", "p", claim.event_id)
+        for settled in settlements.others:
+            if settled.verdict is Verdict.PARK:
+                self.ledger.add("parked", "p", settled.claim.event_id)
         for wanted, claims, outlook in claimed:
             self.lane.claimed(wanted, claims, outlook, self.time.monotonic())
         self.hand_over()
