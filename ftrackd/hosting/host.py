@@ -355,7 +355,7 @@ class Host:
         self._relay.done(process.group, process, frames)
 
     def _ponged(self, process: HostedProcess, frame: Frame) -> None:
-        process.last_pong = time.monotonic()
+        process.unanswered_since = None
         process.dropped_lines = frame.header["dropped_lines"]
         if left_out := process.take_drops():
             _log.warning("plugin says too much, lines were left out", plugins=process.plugins, lines=left_out)

@@ -173,7 +173,10 @@ class HostedProcess:
         self.is_doomed = False
         self.finish_by: float | None = None
         self.stack_due: tuple[float, Flight] | None = None
-        self.last_pong = time.monotonic()
+        self.used_at = self.asked_at = self.measured_at = 0.0
+        """When it was last sent a delivery, asked whether it is there, and measured."""
+        self.unanswered_since: float | None = None
+        """Since when it owes an answer to that question."""
         self.is_responsive = True
         self.memory_bytes = 0
         self.dropped_lines = 0
@@ -247,6 +250,7 @@ class HostedProcess:
             for delivery in deliveries:
                 flight = Flight(plugin, delivery, lane)
                 lane[delivery.delivery_id] = self.flights[delivery.delivery_id] = flight
+            self.used_at = time.monotonic()
             self._set_beginnings(plugin, lane_name, lane)
             self._send(data)
         return True
@@ -256,7 +260,7 @@ class HostedProcess:
         with self._lock:
             self.state = "running"
             self._ready = frozenset(self.report.registered)
-        self.running_since = self.last_pong = time.monotonic()
+        self.running_since = time.monotonic()
 
     def heard_loading(self, plugin: str, guest: str) -> None:
         """Note what the process begins to load: *plugin*, or first *guest* for its Session."""
@@ -289,6 +293,17 @@ class HostedProcess:
             self._lanes.clear()
             return flights
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it only waits for deliveries: nothing is there that could take too long."""
+        return (
+            self.state == "running" and not self.flights and self.kill_at is None and self.stack_due is None
+        )
+
+    def is_due(self, looked_at: float, idle_s: float, now: float) -> bool:
+        """Return whether to look at it again: it was used since *looked_at*, or that is *idle_s* ago."""
+        return not self.is_quiet or self.used_at >= looked_at or now - looked_at >= idle_s
+
     def begun_flights(self) -> list[Flight]:
         """Return the flights whose callbacks run."""
         with self._lock:
@@ -313,6 +328,7 @@ class HostedProcess:
         """Return the process's resident memory in bytes, 0 when it has none of its own."""
         if self.pid is None:
             return 0
+        self.measured_at = time.monotonic()
         try:
             # Kept: making one reads when the process began, which costs more than the question.
             self._facts = self._facts or psutil.Process(self.pid)

@@ -15,8 +15,12 @@ from ftrackd.settings import HostingSettings, PluginSettings
 
 TICK_S: Final = 0.25
 HEARTBEAT_S: Final = 5.0
-_SILENCE_S: Final = 3 * HEARTBEAT_S
 _MEMORY_S: Final = 2.0
+# A process without deliveries changes little, and each look at it wakes it up: thirty of them add up.
+_IDLE_HEARTBEAT_S: Final = 4 * HEARTBEAT_S
+_IDLE_MEMORY_S: Final = 5 * _MEMORY_S
+# So long a question stays unanswered before that is said.
+_SILENCE_S: Final = 2 * HEARTBEAT_S
 # Time for a stack to be written before the process is ended.
 _STACK_WAIT_S: Final = 0.3
 _LONGEST_STACK_WAIT_S: Final = 3.0
@@ -74,12 +78,13 @@ class Supervision:
             self._next_memory = now + _MEMORY_S
         for group in groups:
             for process in list(group.processes()):
-                self._check_end(process, now)
-                self._check_start(process, now)
-                self._check_flights(group, process, now)
+                if not process.is_quiet:
+                    self._check_end(process, now)
+                    self._check_start(process, now)
+                    self._check_flights(group, process, now)
                 if is_heartbeat:
                     self._check_heartbeat(group, process, now)
-                if is_memory:
+                if is_memory and process.is_due(process.measured_at, _IDLE_MEMORY_S, now):
                     self._check_memory(group, process)
 
     def limit(self, plugin: str, name: str) -> float:
@@ -160,7 +165,12 @@ class Supervision:
     def _check_heartbeat(self, group: PluginGroup, process: HostedProcess, now: float) -> None:
         if process.state != "running":
             return
-        silent_s = now - process.last_pong
+        if process.unanswered_since is None:
+            if process.is_due(process.asked_at, _IDLE_HEARTBEAT_S, now):
+                process.asked_at = process.unanswered_since = now
+                process.send("ping", {"number": self._ping_number})
+            return
+        silent_s = now - process.unanswered_since
         if silent_s >= _SILENCE_S and process.is_responsive:
             process.is_responsive = False
             _log.warning("plugin does not answer", plugins=process.plugins, seconds=round(silent_s, 1))
@@ -169,7 +179,6 @@ class Supervision:
         hard = max(self.limit(plugin, "hard_limit_s") for plugin in process.plugins)
         if silent_s >= _SILENCE_S + hard:
             self.end_with_stack(process, f"it did not answer for {silent_s:.0f} s")
-        process.send("ping", {"number": self._ping_number})
 
     def _check_memory(self, group: PluginGroup, process: HostedProcess) -> None:
         limit = int(max(self.limit(plugin, "memory_limit_mb") for plugin in process.plugins)) * 1024 * 1024

@@ -31,8 +31,6 @@ from ftrackd.api.event.transport import (
 
 _logger = logging.getLogger("ftrack_api.event.hub.EventHub")
 
-#: Seconds between two looks at what has expired.
-_HOUSEKEEPING_S: Final = 1.0
 #: Seconds that a stop waits for a thread that may be in a callback of somebody else.
 _JOIN_S: Final = 1.0
 #: Seconds within which a frame follows whose beginning was read.
@@ -59,7 +57,7 @@ class ConnectionListener(Protocol):
         """Take note that the peer ends the connection for the size of a frame that it was sent."""
 
     def housekeeping(self) -> None:
-        """Do what is due about every second."""
+        """Do what is due from time to time."""
 
     def heartbeat_due(self) -> None:
         """Send a heartbeat, although none of the server's was read for long."""
@@ -78,12 +76,16 @@ class Connection:
         outbox: Outbox,
         listener: ConnectionListener,
         heartbeat_timeout_s: float | None = None,
+        housekeeping_s: float = 1.0,
     ) -> None:
-        """Prepare; `heartbeat_timeout_s` replaces what the transport negotiates."""
+        """Prepare; `heartbeat_timeout_s` replaces what the transport negotiates, `housekeeping_s` is the
+        longest pause between two times of housekeeping while nothing comes.
+        """
         self._transport_factory = transport_factory
         self._outbox = outbox
         self._listener = listener
         self._heartbeat_timeout_s = heartbeat_timeout_s
+        self._housekeeping_s = housekeeping_s
         self._backoff = Backoff(policy, random.random)
         # Guards the fields below; notified when one of them changes.
         self._changed = threading.Condition()
@@ -272,7 +274,7 @@ class Connection:
                 transport.close()
 
         threading.Thread(target=open_it, name="ftrack-event-hub-opening", daemon=True).start()
-        while not self.wait_until(lambda: bool(outcome) or self._stopping, _HOUSEKEEPING_S):
+        while not self.wait_until(lambda: bool(outcome) or self._stopping, self._housekeeping_s):
             self._listener.housekeeping()
         error = outcome[0] if outcome else None
         # Its socket was closed for the same reason, and may have said so first.
@@ -352,7 +354,7 @@ class Connection:
         while (remaining := deadline - time.monotonic()) > 0:
             with self._changed:
                 if self._changed.wait_for(
-                    lambda: self._stopping or self._hurry, min(remaining, _HOUSEKEEPING_S)
+                    lambda: self._stopping or self._hurry, min(remaining, self._housekeeping_s)
                 ):
                     break
             self._listener.housekeeping()
@@ -392,12 +394,12 @@ class Connection:
         if timeout_s is None:
             timeout_s = getattr(transport, "heartbeat_timeout_s", None)
         liveness = Liveness(timeout_s, time.monotonic())
-        housekeeping_at = time.monotonic() + _HOUSEKEEPING_S
+        housekeeping_at = time.monotonic() + self._housekeeping_s
         while True:
             now = time.monotonic()
             if now >= housekeeping_at:
                 self._listener.housekeeping()
-                housekeeping_at = now + _HOUSEKEEPING_S
+                housekeeping_at = now + self._housekeeping_s
             check_s = liveness.next_check_s(now)
             wait_s = housekeeping_at - now if check_s is None else min(check_s, housekeeping_at - now)
             try:

@@ -31,6 +31,8 @@ class HubLimits:
     #: `default_heartbeat_timeout_s` when it negotiates nothing.
     heartbeat_timeout_s: float | None = None
     default_heartbeat_timeout_s: float = 60.0
+    #: The pause between two looks at what was not acknowledged or answered in time.
+    housekeeping_s: float = 1.0
 
 
 @dataclass(slots=True)

@@ -290,6 +290,7 @@ class EventHub(Exchange):
                 self._outbox,
                 self,
                 self._limits.heartbeat_timeout_s,
+                self._limits.housekeeping_s,
             )
             return self._connection, was_initialised
 
@@ -357,7 +358,7 @@ class EventHub(Exchange):
                 self.logger.exception("A hook for the event hub's state failed.")
 
     def housekeeping(self) -> None:
-        """Forget callbacks that were never answered; called by the connection about every second."""
+        """Forget callbacks that were never answered; called by the connection from time to time."""
         self.statistics.expired_replies += len(self._reply_callbacks.expired())
         if self.connected:
             reason = "The server did not acknowledge a packet in time."

@@ -15,12 +15,14 @@ from typing import Any, Final
 
 from ftrackd.api.event import codec
 from ftrackd.api.event._queues import Outgoing
-from ftrackd.api.event.hub import EventHub
+from ftrackd.api.event.hub import EventHub, HubLimits
 from ftrackd.api.event.transport import TransportClosed
 from ftrackd.api.exception import EventHubError
 from ftrackd.hosting.link import Link
 
 _CONNECT_FRAME: Final = "1::"
+# What is given up late does no harm; to look each second would wake up every plugin's process for nothing.
+_HOUSEKEEPING_S: Final = 30.0
 _ACCEPTED: Final = b'[{"success":true}]'
 _SHAPING_TOPIC: Final = re.compile(
     r"""\btopic\s*=\s*["']?(
@@ -150,6 +152,7 @@ class HostedEventHub(EventHub):
             headers=headers,
             cookies=cookies,
             transport_factory=self._make_transport,
+            limits=HubLimits(housekeeping_s=_HOUSEKEEPING_S),
         )
 
     def _make_transport(self) -> LinkTransport:

@@ -492,6 +492,7 @@ def test_when_a_thread_keeps_the_interpreter_then_the_process_is_seen_and_replac
 ) -> None:
     """No delivery runs, so no time limit applies: the missing heartbeat tells."""
     monkeypatch.setattr(supervision, "HEARTBEAT_S", 0.2)
+    monkeypatch.setattr(supervision, "_IDLE_HEARTBEAT_S", 0.4)
     monkeypatch.setattr(supervision, "_SILENCE_S", 0.6)
     write(
         tmp_path,

@@ -195,9 +195,9 @@ def test_when_a_heartbeat_comes_then_it_is_answered_even_while_a_callback_runs()
 
 def test_when_a_tap_takes_long_then_the_server_is_told_that_we_are_there(monkeypatch):
     monkeypatch.setattr("ftrackd.api.event.websocket_transport._SHORTEST_HEARTBEAT_TIMEOUT_S", 0.1)
-    monkeypatch.setattr("ftrackd.api.event._connection._HOUSEKEEPING_S", 0.02)
     with HubServer(heartbeat_timeout="0.4") as server:
-        hub = EventHub(server.url, "anna", "key", limits=HubLimits(heartbeat_timeout_s=60))
+        limits = HubLimits(heartbeat_timeout_s=60, housekeeping_s=0.02)
+        hub = EventHub(server.url, "anna", "key", limits=limits)
         tapped, go_on = [], threading.Event()
 
         def tap(incoming):
