@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from ftrackd.sandbox import json_text
 from ftrackd.sandbox.auth import INVALID_CREDENTIALS, Actor
 from ftrackd.sandbox.errors import PermissionError, SandboxError
-from ftrackd.sandbox.events.socket import AsgiSocket
+from ftrackd.sandbox.events.socket import accept, refuse
 from ftrackd.sandbox.faults import FaultMiddleware
 from ftrackd.sandbox.files.endpoint import FileEndpoints
 from ftrackd.sandbox.rpc.endpoint import answer_request
@@ -113,17 +113,15 @@ class Application:
         return PlainTextResponse(self._services.hub.handshake(actor))
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        socket = AsgiSocket(scope, receive, send)
         prefix, _, sid = scope["path"].rpartition("/")
         if prefix != "/socket.io/1/websocket":
-            await socket.refuse(404, "The event hub is at /socket.io/1/.")
+            await refuse(receive, send, 404, "The event hub is at /socket.io/1/.")
             return
         actor = self._services.hub.claim(sid)
         if actor is None:
-            await socket.refuse(401, "The session id is unknown, used or expired; shake hands again.")
+            await refuse(receive, send, 401, "The session id is unknown, used or expired; shake hands again.")
             return
-        await socket.accept()
-        await self._services.hub.serve(sid, actor, socket)
+        await self._services.hub.serve(sid, actor, await accept(scope, receive, send))
 
     async def _widget(self, request: Request) -> Response:
         return widget_page(self._services, request)

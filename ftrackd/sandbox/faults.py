@@ -129,7 +129,7 @@ class Faults:
         return {
             "requests": [asdict(rule) for rule in self._rules],
             "connections": len(connections),
-            "frozen": sum(not connection.thawed.is_set() for connection in connections),
+            "frozen": sum(connection.is_frozen for connection in connections),
             "subscriptions": self._hub.subscription_count,
             "deliveries": self._hub.deliveries,
         }

@@ -18,7 +18,6 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
-MAXIMUM_FRAME_BYTES: Final = 64 * 1024 * 1024
 KEEP_ALIVE_S: Final = 600
 STOP_LIMIT_S: Final = 1
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -48,7 +47,6 @@ class Server(uvicorn.Server):
                 http=_Protocol,
                 ws=WSProtocol,
                 ws_per_message_deflate=False,
-                ws_max_size=MAXIMUM_FRAME_BYTES,
                 ws_ping_interval=None,
                 lifespan="off",
                 log_config=None,

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 import uuid
-from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 from ftrackd.sandbox.auth import Actor
-from ftrackd.sandbox.events import packet
+from ftrackd.sandbox.events import frames, packet
 from ftrackd.sandbox.events.router import SUBSCRIBE_TOPIC, UNSUBSCRIBE_TOPIC, Router, SubscriptionError
 
 HANDSHAKE_LIFETIME_S: Final = 60.0
@@ -30,11 +31,21 @@ _logger = logging.getLogger(__name__)
 class Socket(Protocol):
     """What the hub needs of a WebSocket that was accepted."""
 
-    async def receive(self) -> str | None:
-        """Return the next text frame, or None when the peer is gone."""
+    def start(self, receive: Callable[[str], None]) -> asyncio.Future[None]:
+        """Give *receive* each frame as text; return what is done once the peer is gone."""
 
-    async def send(self, frame: str | bytes) -> None:
-        """Send one text or binary frame; raise :class:`ConnectionError` when the peer is gone."""
+    def send(self, frame: bytes) -> None:
+        """Send an encoded frame as soon as the peer takes it."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much waits to be sent."""
+
+    def freeze(self) -> None:
+        """Neither read nor write until :meth:`thaw`."""
+
+    def thaw(self) -> None:
+        """Go on after :meth:`freeze`."""
 
     def abort(self, unfinished: bytes = b"") -> None:
         """Cut the connection without a goodbye, after the *unfinished* bytes of a frame."""
@@ -51,40 +62,40 @@ class Connection:
     identifier: str
     actor: Actor
     socket: Socket
-    outgoing: deque[str | bytes] = field(default_factory=deque)
-    queued_bytes: int = 0
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    thawed: asyncio.Event = field(default_factory=asyncio.Event)
     last_heard_at: float = 0.0
     closed: bool = False
+    is_frozen: bool = False
 
     def send(self, frame: str | bytes) -> None:
-        """Queue *frame*; a connection that never reads is cut when :data:`QUEUE_LIMIT_BYTES` wait for it."""
+        """Send one text or binary *frame*."""
+        self.send_encoded(frames.encode(frame))
+
+    def send_encoded(self, frame: bytes) -> None:
+        """Send *frame*; a connection that never reads is cut when :data:`QUEUE_LIMIT_BYTES` wait for it."""
         if self.closed:
             return
-        self.queued_bytes += len(frame)
-        if self.queued_bytes > QUEUE_LIMIT_BYTES:
+        if self.socket.waiting_bytes + len(frame) > QUEUE_LIMIT_BYTES:
             _logger.warning("Connection %s does not read its events and is cut.", self.identifier)
             self.cut()
             return
-        self.outgoing.append(frame)
-        self.wake.set()
+        self.socket.send(frame)
 
     def cut(self, unfinished: bytes = b"") -> None:
         """Cut the connection at once, after the *unfinished* bytes of a frame."""
         self.closed = True
-        self.wake.set()
-        self.thawed.set()
+        self.is_frozen = False
         self.socket.abort(unfinished)
 
     def freeze(self) -> None:
         """Neither read nor write until :meth:`thaw`."""
-        self.thawed.clear()
+        self.is_frozen = True
+        self.socket.freeze()
 
     def thaw(self) -> None:
         """Go on after :meth:`freeze`."""
-        self.last_heard_at = asyncio.get_running_loop().time()
-        self.thawed.set()
+        self.last_heard_at = time.monotonic()
+        self.is_frozen = False
+        self.socket.thaw()
 
 
 class HubServer:
@@ -124,7 +135,7 @@ class HubServer:
 
         The session id is good for one connection within :data:`HANDSHAKE_LIFETIME_S`.
         """
-        now = self._now()
+        now = time.monotonic()
         expired = [sid for sid, (_, until) in self._handshakes.items() if until <= now]
         for sid in expired:
             del self._handshakes[sid]
@@ -135,18 +146,16 @@ class HubServer:
     def claim(self, sid: str) -> Actor | None:
         """Return who shook hands for *sid*, once; None for an unknown, used or expired one."""
         actor, until = self._handshakes.pop(sid, (None, 0.0))
-        return actor if until > self._now() else None
+        return actor if until > time.monotonic() else None
 
     async def serve(self, sid: str, actor: Actor, socket: Socket) -> None:
         """Carry packets between the client of *sid* and the hub until either side ends."""
-        connection = Connection(sid, actor, socket, last_heard_at=self._now())
-        connection.thawed.set()
+        connection = Connection(sid, actor, socket, last_heard_at=time.monotonic())
         self._connections[sid] = connection
         self._served.add(connection)
         connection.send(packet.CONNECT_FRAME)
         tasks = [
-            asyncio.ensure_future(self._read(connection)),
-            asyncio.ensure_future(self._write(connection)),
+            socket.start(partial(self._handle, connection)),
             asyncio.ensure_future(self._beat(connection)),
         ]
         try:
@@ -175,31 +184,8 @@ class HubServer:
     def stop(self) -> None:
         """Cut the sockets that are frozen: they would wait for ever; the others end with the server."""
         for connection in list(self._served):
-            if not connection.thawed.is_set():
+            if connection.is_frozen:
                 connection.cut()
-
-    async def _read(self, connection: Connection) -> None:
-        while True:
-            await connection.thawed.wait()
-            frame = await connection.socket.receive()
-            if frame is None:
-                return
-            await connection.thawed.wait()
-            connection.last_heard_at = self._now()
-            self._handle(connection, frame)
-
-    async def _write(self, connection: Connection) -> None:
-        try:
-            while not connection.closed:
-                await connection.wake.wait()
-                connection.wake.clear()
-                while connection.outgoing and not connection.closed:
-                    await connection.thawed.wait()
-                    frame = connection.outgoing.popleft()
-                    connection.queued_bytes -= len(frame)
-                    await connection.socket.send(frame)
-        except ConnectionError:
-            _logger.debug("Connection %s is gone.", connection.identifier)
 
     async def _beat(self, connection: Connection) -> None:
         while True:
@@ -208,7 +194,7 @@ class HubServer:
             if connection.socket.is_gone:
                 # Nobody reads from a frozen socket, so nobody else would notice.
                 return
-            if connection.thawed.is_set() and self._now() - connection.last_heard_at > HEARTBEAT_TIMEOUT_S:
+            if not connection.is_frozen and time.monotonic() - connection.last_heard_at > HEARTBEAT_TIMEOUT_S:
                 _logger.warning("Connection %s was silent for too long and is cut.", connection.identifier)
                 connection.cut()
                 return
@@ -216,6 +202,7 @@ class HubServer:
     # Packets
 
     def _handle(self, connection: Connection, frame: str) -> None:
+        connection.last_heard_at = time.monotonic()
         try:
             received = packet.decode(frame)
         except packet.PacketError as error:
@@ -275,16 +262,15 @@ class HubServer:
 
     def _send(self, frame: str, recipients: list[str]) -> None:
         self.deliveries += len(recipients)
+        encoded = frames.encode(frame)
         for identifier in recipients:
-            self._connections[identifier].send(frame)
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
+            self._connections[identifier].send_encoded(encoded)
 
 
 def _complete_source(event: dict[str, Any], actor: Actor) -> None:
     """Fill in who published *event*: action code reads ``source.user.id`` to address its answers."""
-    event.setdefault("id", uuid.uuid4().hex)
+    if "id" not in event:
+        event["id"] = uuid.uuid4().hex
     source = event.get("source")
     if not isinstance(source, dict):
         source = event["source"] = {}

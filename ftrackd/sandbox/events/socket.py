@@ -1,63 +1,155 @@
-"""The hub's WebSocket, directly on ASGI messages: nothing between an event's frame and the socket."""
+"""The hub's WebSocket, directly on the connection: nothing between a packet and the socket but a frame.
+
+The ASGI server shakes hands; from then on an event loop's callbacks read and write. What is sent within one
+turn of the loop leaves in one piece, however many frames it is.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import logging
+from collections.abc import Callable
+from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
+from ftrackd.sandbox.events import frames
 
-class AsgiSocket:
-    """A WebSocket of an ASGI server as the hub wants it."""
+_NORMAL_CLOSURE: Final = (1000).to_bytes(2)
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Wrap one ASGI WebSocket connection."""
-        self._transport: asyncio.Transport | None = scope.get("state", {}).get("transport")
+_logger = logging.getLogger(__name__)
+
+
+async def refuse(receive: Receive, send: Send, status: int, text: str) -> None:
+    """Answer a WebSocket handshake with an HTTP error."""
+    await receive()
+    await send(
+        {
+            "type": "websocket.http.response.start",
+            "status": status,
+            "headers": [(b"content-type", b"text/plain; charset=utf-8")],
+        }
+    )
+    await send({"type": "websocket.http.response.body", "body": text.encode()})
+
+
+async def accept(scope: Scope, receive: Receive, send: Send) -> HubSocket:
+    """Complete a WebSocket handshake and return the socket that has taken the connection over."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    return HubSocket(scope["state"]["transport"])
+
+
+class HubSocket(asyncio.Protocol):
+    """One WebSocket, on the *transport* of a connection whose handshake is complete."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        """Take the connection over from the protocol that it had, which still learns of its end."""
+        self._transport = transport
+        self._server_protocol = transport.get_protocol()
+        self._loop = asyncio.get_running_loop()
+        self._reader = frames.FrameReader()
+        self._receive: Callable[[str], None] | None = None
+        self._gone: asyncio.Future[None] = self._loop.create_future()
+        self._outgoing: list[bytes] = []
+        self._is_writing = False
+        self._is_writable = True
+        self._is_frozen = False
+        #: What arrived while frozen.
+        self._held = b""
+        #: Bytes that wait to be written.
+        self.waiting_bytes = 0
+        transport.set_protocol(self)
+
+    def start(self, receive: Callable[[str], None]) -> asyncio.Future[None]:
+        """Give *receive* each frame as text, binary ones read as UTF-8; return what is done at the end."""
         self._receive = receive
-        self._send = send
+        return self._gone
 
     @property
     def is_gone(self) -> bool:
         """Whether the peer has closed the connection, as far as the system knows."""
-        return self._transport is not None and self._transport.is_closing()
+        return self._transport.is_closing()
 
-    async def accept(self) -> None:
-        """Complete the WebSocket handshake."""
-        await self._receive()
-        await self._send({"type": "websocket.accept"})
+    def send(self, frame: bytes) -> None:
+        """Write an encoded *frame* once the loop comes round, or the peer has read enough to take it."""
+        self._outgoing.append(frame)
+        self.waiting_bytes += len(frame)
+        if not self._is_writing:
+            self._is_writing = True
+            self._loop.call_soon(self._write)
 
-    async def refuse(self, status: int, text: str) -> None:
-        """Answer the WebSocket handshake with an HTTP error."""
-        await self._receive()
-        await self._send(
-            {
-                "type": "websocket.http.response.start",
-                "status": status,
-                "headers": [(b"content-type", b"text/plain; charset=utf-8")],
-            }
-        )
-        await self._send({"type": "websocket.http.response.body", "body": text.encode()})
+    def _write(self) -> None:
+        self._is_writing = False
+        if self._outgoing and self._is_writable and not self._is_frozen and not self._transport.is_closing():
+            data = b"".join(self._outgoing)
+            self._outgoing.clear()
+            self.waiting_bytes = 0
+            self._transport.write(data)
 
-    async def receive(self) -> str | None:
-        """Return the next text frame, or None when the peer is gone; binary frames are read as UTF-8."""
-        message: Any = await self._receive()
-        if message["type"] == "websocket.disconnect":
-            return None
-        text: str | None = message.get("text")
-        return text if text is not None else message.get("bytes", b"").decode("utf-8", "replace")
+    def freeze(self) -> None:
+        """Neither read nor write until :meth:`thaw`.
 
-    async def send(self, frame: str | bytes) -> None:
-        """Send one frame; raise :class:`ConnectionError` when the peer is gone."""
-        kind = "text" if isinstance(frame, str) else "bytes"
-        try:
-            await self._send({"type": "websocket.send", kind: frame})
-        except (OSError, RuntimeError) as error:
-            raise ConnectionError("The peer is gone.") from error
+        The peer's end is still noticed, unless it has said something before.
+        """
+        self._is_frozen = True
+
+    def thaw(self) -> None:
+        """Go on after :meth:`freeze`."""
+        self._is_frozen = False
+        held, self._held = self._held, b""
+        if held:
+            self._transport.resume_reading()
+            self._loop.call_soon(self.data_received, held)
+        self._write()
 
     def abort(self, unfinished: bytes = b"") -> None:
         """Cut the connection without a goodbye, after the *unfinished* bytes of a frame."""
-        if self._transport is not None:
-            if unfinished:
-                self._transport.write(unfinished)
-            self._transport.abort()
+        if unfinished:
+            self._transport.write(unfinished)
+        self._transport.abort()
+
+    # What the transport calls.
+
+    def data_received(self, data: bytes) -> None:
+        """Act on what the peer sent."""
+        if self._is_frozen:
+            self._held += data
+            self._transport.pause_reading()
+            return
+        try:
+            for message in self._reader.read(data):
+                self._act_on(message)
+        except frames.FrameError as error:
+            _logger.warning("A peer broke the WebSocket protocol: %s", error)
+            self._close(frames.encode_close(error.code))
+
+    def _act_on(self, message: frames.Message) -> None:
+        if self._transport.is_closing():
+            return
+        if message.kind is frames.Kind.CLOSE:
+            self._close(frames.encode(message.payload[:2] or _NORMAL_CLOSURE, frames.Kind.CLOSE))
+        elif message.kind is frames.Kind.PING:
+            self.send(frames.encode(message.payload, frames.Kind.PONG))
+        elif message.kind is not frames.Kind.PONG and self._receive is not None:
+            self._receive(message.text())
+
+    def _close(self, goodbye: bytes) -> None:
+        self.send(goodbye)
+        self._write()
+        self._transport.close()
+
+    def pause_writing(self) -> None:
+        """The peer reads too slowly: what is sent waits here."""
+        self._is_writable = False
+
+    def resume_writing(self) -> None:
+        """The peer has caught up."""
+        self._is_writable = True
+        self._write()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell everybody that the connection is over."""
+        self._server_protocol.connection_lost(error)
+        if not self._gone.done():
+            self._gone.set_result(None)

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import websocket
 
 from .conftest import OTHER_KEY, OTHER_USER, credentials, new_id, request, upgrade_status, wait_for
 
@@ -178,3 +179,38 @@ def test_when_handshake_is_answered_then_credentials_are_not_needed_again(server
     status, headers, _ = request(server, "/socket.io/1/", headers=credentials(server))
     assert status == 200
     assert headers["content-type"].startswith("text/plain")
+
+
+def test_when_a_client_reads_late_then_nobody_waits_and_nothing_is_lost(server, hub):
+    assert hub.receive() == "1::"
+    sent = [f"8:::{number}{'x' * 100_000}" for number in range(100)]
+    server.fault("malformed_packets", frames=sent)
+    assert server.state()["connections"] == 1
+    arrived = []
+    while len(arrived) < len(sent):
+        # Not recv(), which takes a second over ten megabytes of UTF-8.
+        frame = hub.socket.recv_frame().data.decode()
+        if frame != "2::":
+            arrived.append(frame)
+    assert arrived == sent
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (b"\x81\x02hi", 1002),  # not masked
+        (b"\x81\x81\0\0\0\0\xff", 1007),  # no UTF-8
+        (b"\x81\xff\x7f\0\0\0\0\0\0\0\0\0\0\0", 1009),  # too big
+        (b"\x88\x82\0\0\0\0\x03\xe9", 1001),  # closed by the client
+        (b"\x88\x80\0\0\0\0", 1000),
+    ],
+)
+def test_when_a_client_closes_or_breaks_the_protocol_then_answered_with_the_code(hub, sent, code):
+    assert hub.receive() == "1::"
+    hub.socket.sock.sendall(b"\x89\x82\0\0\0\0hi" + sent)
+    arrived = []
+    while not arrived or arrived[-1].opcode != websocket.ABNF.OPCODE_CLOSE:
+        arrived.append(hub.socket.recv_frame())
+    assert (websocket.ABNF.OPCODE_PONG, b"hi") in [(frame.opcode, frame.data) for frame in arrived]
+    assert int.from_bytes(arrived[-1].data) == code
+    assert hub.socket.sock.recv(1) == b""
