@@ -6,9 +6,8 @@ Pure functions of bytes. A client's frames are masked, ours are not; there are n
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 MAXIMUM_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 
@@ -50,8 +49,7 @@ class FrameError(ValueError):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A whole message, put together of its frames."""
 
     kind: Kind

@@ -247,24 +247,23 @@ class HubServer:
         """
         recipients = self._router.recipients(event)
         if recipients:
-            self._send(packet.event_frame(event), recipients)
+            self._send(frames.encode(packet.event_frame(event)), recipients)
         return len(recipients)
 
     def publish_from_thread(self, event: dict[str, Any]) -> None:
         """Deliver *event* from any thread; it is encoded on the calling one."""
         if self._loop is None or self._loop.is_closed():
             return
-        frame = packet.event_frame(event)
+        frame = frames.encode(packet.event_frame(event))
         self._loop.call_soon_threadsafe(self._publish_encoded, event, frame)
 
-    def _publish_encoded(self, event: dict[str, Any], frame: str) -> None:
+    def _publish_encoded(self, event: dict[str, Any], frame: bytes) -> None:
         self._send(frame, self._router.recipients(event))
 
-    def _send(self, frame: str, recipients: list[str]) -> None:
+    def _send(self, frame: bytes, recipients: list[str]) -> None:
         self.deliveries += len(recipients)
-        encoded = frames.encode(frame)
         for identifier in recipients:
-            self._connections[identifier].send_encoded(encoded)
+            self._connections[identifier].send_encoded(frame)
 
 
 def _complete_source(event: dict[str, Any], actor: Actor) -> None:

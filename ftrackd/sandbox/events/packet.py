@@ -7,8 +7,7 @@ a code beyond 7 is never sent, because it ends the Python client's reader silent
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ftrackd.sandbox import json_text
 
@@ -21,13 +20,14 @@ CONNECT_FRAME: Final = "1::"
 DISCONNECT_FRAME: Final = "0::"
 HEARTBEAT_FRAME: Final = "2::"
 
+_DIGITS: Final = frozenset("0123456789")
+
 
 class PacketError(ValueError):
     """A frame is no packet, or a packet has no event in it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """One decoded frame.
 
     ``identifier`` is the packet id as text, ``""`` when there is none; ``wants_data`` says that the sender
@@ -46,10 +46,9 @@ def decode(frame: str) -> Packet:
 
     Trailing parts may be absent, as in ``2::`` or ``1``. The data may hold colons.
     """
-    code, *rest = frame.split(":", 3)
-    if len(code) != 1 or not code.isascii() or not code.isdigit():
+    code, identifier, path, data = (*frame.split(":", 3), "", "", "")[:4]
+    if code not in _DIGITS:
         raise PacketError(f"{frame[:40]!r} does not begin with a packet code.")
-    identifier, path, data = (*rest, "", "", "")[:3]
     wants_data = identifier.endswith("+")
     if wants_data:
         identifier = identifier[:-1]
