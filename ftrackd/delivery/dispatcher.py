@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -89,10 +90,8 @@ class Dispatcher:
             closing = self._lane.returned(plugin, returned)
             verdicts = [self._lane.finished(plugin, outcome, now) for outcome in failed]
             claims = [*closing.claims, *(found.settlement.claim for found in verdicts if found is not None)]
-            for claim in claims:
-                if claim.keys:
-                    self._guard.handling(plugin, claim.keys, now)
-            self._guard.handling(plugin, self._lane.first_keys(plugin), now)
+            handled = chain.from_iterable([claim.keys for claim in claims])
+            self._guard.handling(plugin, {*handled, *self._lane.first_keys(plugin)}, now)
         self._report_late(plugin, [*closing.late, *_without_verdict(failed, verdicts)])
         for found in verdicts:
             if found is not None:

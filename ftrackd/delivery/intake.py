@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftrackd.delivery.journal import NewDeliveries, NewEvent
@@ -23,16 +22,14 @@ def event_id_of(raw: bytes, event: Mapping[str, Any]) -> str:
 
 
 class Intake(NamedTuple):
-    """A durable event that was received, its deliveries, and the loops that were recognised with it."""
+    """A durable event that was received, the plugins that had subscribed then, its deliveries to them, and
+    the loops that were recognised with it.
+    """
 
     event: NewEvent
+    plugins: tuple[str, ...]
     deliveries: Sequence[NewDeliveries]
     loops: Sequence[Loop] = ()
-
-    @property
-    def plugins(self) -> tuple[str, ...]:
-        """The plugins that had subscribed when it was received."""
-        return tuple(chain.from_iterable(new.plugins for new in self.deliveries))
 
 
 class IntakePlanner:
@@ -68,9 +65,9 @@ class IntakePlanner:
         own = bool(entities) and not replayed and guard.caused_by_us(event)
         topic = storable(str(event["topic"]))
         new = NewEvent(event_id_of(raw, event), topic, raw, replayed)
-        plugins = dict.fromkeys([recipient.plugin for recipient in recipients])
+        plugins = tuple(dict.fromkeys([recipient.plugin for recipient in recipients]))
         if not own and self._coalesce_windows.keys().isdisjoint(plugins):
-            return Intake(new, [NewDeliveries(tuple(plugins), keys)])
+            return Intake(new, plugins, [NewDeliveries(plugins, keys)])
         alike: dict[tuple[float, str | None], list[str]] = {}
         loops: list[Loop] = []
         for plugin in plugins:
@@ -86,4 +83,4 @@ class IntakePlanner:
                 delay_s = max(delay_s, window_s)
             alike.setdefault((delay_s, coalesce_key), []).append(plugin)
         deliveries = [NewDeliveries(tuple(names), keys, *how) for how, names in alike.items()]
-        return Intake(new, deliveries, loops)
+        return Intake(new, plugins, deliveries, loops)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -65,8 +65,8 @@ class LoopGuard:
         self._trails: dict[tuple[str, str], _Trail] = {}
         self._swept_at = 0.0
 
-    def handling(self, plugin: str, keys: Sequence[str], now: float) -> None:
-        """A plugin begins to handle an event about these entities."""
+    def handling(self, plugin: str, keys: Iterable[str], now: float) -> None:
+        """A plugin begins to handle events about these entities, or has handled them."""
         for key in keys:
             trail = self._trails.get((plugin, key))
             if trail is None:
