@@ -47,8 +47,11 @@ SELECT lease.plugin, delivery.state, count(*), 1
 FROM lease, {CLAIMED} AS claimed CROSS JOIN delivery ON delivery.id = claimed.value
 WHERE +delivery.state < 4 GROUP BY lease.plugin, delivery.state
 """  # noqa: S608
-# About 10 MB of log between two checkpoints, each of which syncs the file itself.
+# About 10 MB of log between two checkpoints, each of which syncs the file itself. To write where the log has
+# been written before takes a disk less than to let it grow, so it should not become longer than it must.
 _CHECKPOINT_EVERY: Final = 10_000
+# A commit writes whole pages, nine of them for a single event: as many as so many rows fill.
+_ROWS_OF_A_COMMIT: Final = 30
 
 
 class SqliteJournal:
@@ -60,7 +63,8 @@ class SqliteJournal:
     Args:
         path: the file; its folder must exist.
         clock: time of leases and delays.
-        checkpoint_every: changes of rows between two moves of the write-ahead log into the file.
+        checkpoint_every: how long the write-ahead log becomes before it is moved into the file, in changes of
+            rows; each commit counts for some more.
         check_at_open_bytes: size up to which the content is checked at once; a larger journal is checked in a
             thread, while it is used.
         read_ahead: how many deliveries of one plugin are read at once.
@@ -85,7 +89,7 @@ class SqliteJournal:
         self._lock = threading.RLock()  # one transaction at a time
         self._read_lock = threading.Lock()  # guards _reader
         self._closed = False
-        self._changes_at_checkpoint = 0
+        self._logged = 0  # since the last checkpoint, in changes of rows
         self._inspection: Inspection | None = None
         self._known = Known(Upcoming(read_ahead))
         self._lock_file = _sqlite_file.lock(path)
@@ -125,6 +129,7 @@ class SqliteJournal:
                 )
             if self._inspection is not None and self._inspection.damage is not None:
                 raise JournalCorruptError(self._inspection.damage, self.path)
+            before = self._writer.total_changes
             self._writer.execute("BEGIN IMMEDIATE")
             failpoint("journal.begin")
             transaction = SqliteTransaction(self._writer, self._clock, self.path, self._known)
@@ -140,13 +145,15 @@ class SqliteJournal:
                 raise
             self._known.keep(transaction.events)
             failpoint("journal.after_commit")
-            self._checkpoint()
+            self._checkpoint(self._writer.total_changes - before)
 
-    def _checkpoint(self) -> None:
-        """Move the write-ahead log into the file from time to time, so that it stays short."""
-        if self._writer.total_changes - self._changes_at_checkpoint < self._checkpoint_every:
+    def _checkpoint(self, changes: int) -> None:
+        """Move the write-ahead log, longer by *changes* of rows, into the file when it is no longer short."""
+        if changes:
+            self._logged += changes + _ROWS_OF_A_COMMIT
+        if self._logged < self._checkpoint_every:
             return
-        self._changes_at_checkpoint = self._writer.total_changes
+        self._logged = 0
         failpoint("journal.before_checkpoint")
         self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         failpoint("journal.after_checkpoint")

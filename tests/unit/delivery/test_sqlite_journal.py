@@ -136,3 +136,20 @@ def test_when_keys_are_odd_then_claims_have_them_unchanged(journal, key, others)
         assert claim.keys == (key, "second")
         assert transaction.close([claim]) == []
     assert journal.stats().plugins == () or all(not row.claimed for row in journal.stats().plugins)
+
+
+def test_when_events_come_one_by_one_then_the_log_stays_as_short_as_with_many_at_once(tmp_path):
+    """A commit writes whole pages, whatever few rows it changes."""
+    sizes = []
+    for at_once in (1, 50):
+        journal = SqliteJournal(tmp_path / f"{at_once}.sqlite", checkpoint_every=600)
+        for first in range(0, 150, at_once):
+            numbers = range(first, first + at_once)
+            with journal.transaction() as transaction:
+                transaction.append_all(
+                    [(NewEvent(f"e{n}", "t", b"{}"), (NewDeliveries(("p",)),)) for n in numbers]
+                )
+        sizes.append((tmp_path / f"{at_once}.sqlite-wal").stat().st_size)
+        journal.close()
+    assert sizes[0] < 1_000_000
+    assert sizes[1] < 1_000_000
