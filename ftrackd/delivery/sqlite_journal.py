@@ -39,9 +39,21 @@ SELECT min(received_at) FROM event WHERE seq IN (SELECT event_seq FROM delivery 
     SELECT min(id) FROM delivery WHERE plugin = :plugin AND state < 4 AND unlikely(state = 0) UNION ALL
     SELECT min(id) FROM delivery WHERE plugin = :plugin AND state < 4 AND unlikely(state = 2)))
 """
-# One statement, because what is claimed still stands in the table as ready or delayed.
+# One statement, because what is claimed still stands in the table as ready or delayed. To count what is equal
+# takes half as long as to group a backlog, whose plugins and states are few.
 _COUNTS: Final = f"""
-SELECT plugin, state, count(*), 0 FROM delivery WHERE state < 4 GROUP BY plugin, state
+WITH RECURSIVE backlog (plugin) AS (
+    SELECT min(plugin) FROM delivery WHERE state < 4
+    UNION ALL
+    SELECT (SELECT min(delivery.plugin) FROM delivery WHERE delivery.plugin > backlog.plugin AND state < 4)
+    FROM backlog WHERE backlog.plugin IS NOT NULL
+)
+SELECT plugin, column1, (
+    SELECT count(*) FROM delivery
+    WHERE delivery.plugin = backlog.plugin AND state < 4 AND unlikely(state = column1)
+), 0
+FROM backlog, (VALUES ({State.READY:d}), ({State.DELAYED:d}), ({State.HELD:d}))
+WHERE plugin IS NOT NULL
 UNION ALL
 SELECT lease.plugin, delivery.state, count(*), 1
 FROM lease, {CLAIMED} AS claimed CROSS JOIN delivery ON delivery.id = claimed.value
