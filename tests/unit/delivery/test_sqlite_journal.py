@@ -8,8 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftrackd.delivery import Replay, SqliteJournal
+from ftrackd.delivery._sqlite_salvage import check_content
 from ftrackd.delivery._sqlite_schema import decode_keys, encode_keys
+from ftrackd.delivery.clock import JournalClock
+from ftrackd.delivery.errors import JournalCorruptError
 from ftrackd.delivery.journal import NewDeliveries, NewEvent
+from tests.contract.journal_engines import FakeTime
 
 
 @pytest.fixture
@@ -153,3 +157,30 @@ def test_when_events_come_one_by_one_then_the_log_stays_as_short_as_with_many_at
         journal.close()
     assert sizes[0] < 1_000_000
     assert sizes[1] < 1_000_000
+
+
+def test_when_deliveries_are_closed_then_their_checksums_are_those_of_what_they_are_now(tmp_path):
+    time = FakeTime()
+    journal = SqliteJournal(tmp_path / "journal.sqlite", JournalClock(time.wall, time.monotonic))
+    with journal.transaction() as transaction:
+        deliveries = [NewDeliveries(("p", "q"), ("k", "ü")), NewDeliveries(("p",), due_in_s=3.0)]
+        transaction.append(NewEvent("e", "t", b"{}"), deliveries)
+        transaction.close(transaction.claim("p", "one", 9, 9, 30.0))
+    time.advance(5.0)
+    with journal.transaction() as transaction:
+        (due,) = transaction.claim("p", "one", 9, 9, 30.0)
+        assert transaction.close([due]) == []
+    states = journal._writer.execute("SELECT plugin, state FROM delivery ORDER BY id").fetchall()
+    assert states == [("p", 5), ("q", 0), ("p", 5)]
+    check_content(journal._writer, journal.path)
+    journal.close()
+
+
+def test_when_a_claimed_row_is_damaged_then_closing_it_does_not_hide_that(journal):
+    with journal.transaction() as transaction:
+        transaction.append(NewEvent("e", "t", b"{}"), [NewDeliveries(("p",))])
+        claims = transaction.claim("p", "one", 9, 9, 30.0)
+        transaction._connection.execute("UPDATE delivery SET event_seq = 7")
+        transaction.close(claims)
+    with pytest.raises(JournalCorruptError, match="row 1 of delivery"):
+        check_content(journal._writer, journal.path)
