@@ -1,7 +1,7 @@
 """The HTTP server: uvicorn with what the sandbox needs beyond it.
 
-Applications find the connection's transport in ``scope["state"]["transport"]``, so that faults can cut or
-freeze it.
+Applications find the connection's transport in ``scope["state"]["transport"]``: faults cut it, and the event
+hub takes it over.
 """
 
 from __future__ import annotations

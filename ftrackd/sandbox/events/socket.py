@@ -1,13 +1,14 @@
 """The hub's WebSocket, directly on the connection: nothing between a packet and the socket but a frame.
 
 The ASGI server shakes hands; from then on an event loop's callbacks read and write. What is sent within one
-turn of the loop leaves in one piece, however many frames it is.
+turn of the loop leaves in few pieces, however many frames it is.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -15,6 +16,8 @@ from starlette.types import Receive, Scope, Send
 
 from ftrackd.sandbox.events import frames
 
+#: Handed to the transport at a time: what many frames need together, and no copy of all that waits.
+_PIECE_BYTES: Final = 256 * 1024
 _NORMAL_CLOSURE: Final = (1000).to_bytes(2)
 
 _logger = logging.getLogger(__name__)
@@ -51,7 +54,7 @@ class HubSocket(asyncio.Protocol):
         self._reader = frames.FrameReader()
         self._receive: Callable[[str], None] | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
-        self._outgoing: list[bytes] = []
+        self._outgoing: deque[bytes] = deque()
         self._is_writing = False
         self._is_writable = True
         self._is_frozen = False
@@ -81,11 +84,14 @@ class HubSocket(asyncio.Protocol):
 
     def _write(self) -> None:
         self._is_writing = False
-        if self._outgoing and self._is_writable and not self._is_frozen and not self._transport.is_closing():
-            data = b"".join(self._outgoing)
-            self._outgoing.clear()
-            self.waiting_bytes = 0
-            self._transport.write(data)
+        while self._outgoing and self._is_writable and not (self._is_frozen or self._transport.is_closing()):
+            piece, size = [], 0
+            while self._outgoing and size < _PIECE_BYTES:
+                piece.append(self._outgoing.popleft())
+                size += len(piece[-1])
+            self.waiting_bytes -= size
+            # The transport may say at once that the peer reads too slowly.
+            self._transport.write(b"".join(piece))
 
     def freeze(self) -> None:
         """Neither read nor write until :meth:`thaw`.
