@@ -59,6 +59,8 @@ class Layout:
         self.foreign = frozenset(
             attribute.name for attribute in attributes if type(attribute) not in _STANDARD
         )
+        #: Attributes whose values are kept as they are given.
+        self.plain = self.names - self.relations - self.foreign
         self._maker: Callable[[dict[str, Any]], Entity] | None = None
         self._constants: dict[str, Any] = {}
         self._functions: list[tuple[str, Callable[[Any], Any]]] = []
@@ -139,5 +141,7 @@ class Layout:
         """Return the values that `entity`, a new one, has before anything is set."""
         values = self._constants.copy()
         for name, function in self._functions:
-            values[name] = function(entity)
+            value = function(entity)
+            if value is not NOT_SET:
+                values[name] = value
         return values

@@ -104,9 +104,10 @@ def _payload(
         return _request("update", operation, data)
     if isinstance(operation, CreateEntityOperation):
         data = {_ENTITY_TYPE: operation.entity_type, **operation.entity_key, **operation.entity_data}
-        address = operation.address if taken_back else None
         for name in [
-            name for name, value in data.items() if value is NOT_SET or (address, name) in taken_back
+            name
+            for name, value in data.items()
+            if value is NOT_SET or (taken_back and (operation.address, name) in taken_back)
         ]:
             del data[name]
         return _request("create", operation, data)

@@ -12,7 +12,7 @@ from ftrackd.api._group import Groups
 from ftrackd.api._layout import Layout
 from ftrackd.api._session_populate import PopulateMethods
 from ftrackd.api._unit_of_work import UnitOfWork
-from ftrackd.api.entity.base import Entity
+from ftrackd.api.entity.base import Entity, is_entity
 from ftrackd.api.operation import (
     CreateEntityOperation,
     DeleteEntityOperation,
@@ -135,7 +135,7 @@ class CommitMethods(PopulateMethods):
         sequence and its thousand members would make a request of forty megabytes.
         """
         for name, value in data.items():
-            if isinstance(value, Entity):
+            if is_entity(value):
                 data[name] = self.entity_reference(value)
 
     def _settle(
@@ -151,7 +151,7 @@ class CommitMethods(PopulateMethods):
         rows = []
         for request, answer in answers:
             data = answer.get("data")
-            if request["action"] in {"create", "update"} and isinstance(data, Entity):
+            if request["action"] in {"create", "update"} and is_entity(data):
                 self._follow_type(request, data)
                 rows.append(data)
         groups = Groups()
@@ -172,13 +172,13 @@ class CommitMethods(PopulateMethods):
         if values is None:
             unit.forget_entity(entity)
             return
-        waiting: set[str] = set()
+        kept: dict[str, Any] = {}
         if len(unit.operations):
             waiting = unit.operations.waiting_attributes(inspection.address(entity))
+            kept = {name: value for name, value in values.items() if name in waiting}
         for name in entity.primary_key_attributes:
             if name in values:
                 entity._row.setdefault(name, values[name])
-        kept = {name: value for name, value in values.items() if name in waiting}
         entity._drop_unit(unit.token)
         unit.forget_entity(entity)
         for name, value in kept.items():

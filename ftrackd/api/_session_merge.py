@@ -12,12 +12,7 @@ from ftrackd.api._absorption import Absorption
 from ftrackd.api._collector import CollectorPaused
 from ftrackd.api._layout import Layout
 from ftrackd.api._session_request import RequestMethods
-from ftrackd.api.entity.base import DynamicEntityTypeMetaclass, Entity
-
-
-def _is_entity(value: Any) -> bool:
-    # isinstance() on an abstract base class is an order of magnitude slower.
-    return isinstance(type(value), DynamicEntityTypeMetaclass)
+from ftrackd.api.entity.base import Entity, is_entity
 
 
 class MergeMethods(RequestMethods):
@@ -61,7 +56,7 @@ class MergeMethods(RequestMethods):
         by_class: dict[type[Entity], list[int]] = {}
         with self._thread_lock, CollectorPaused():
             for index, row in enumerate(absorbed):
-                if not _is_entity(row):
+                if not is_entity(row):
                     continue
                 if row.session is not self or row._local is not None:
                     # Of another session, or built by hand: by the way of values, not of rows.
@@ -96,8 +91,8 @@ class MergeMethods(RequestMethods):
                 found = secondary.get(cache_key)
             except KeyError:
                 continue
-            if _is_entity(found):
-                return found  # type: ignore[no-any-return]  # what the metaclass makes is an Entity
+            if is_entity(found):
+                return found
         return None
 
     def _hydrate(self, value: Any) -> Any:
@@ -125,7 +120,7 @@ class MergeMethods(RequestMethods):
         """
         if merged is None:
             merged = {}
-        if _is_entity(value):
+        if is_entity(value):
             with self._thread_lock:
                 return self._merge_entity(value, merged)
         if isinstance(value, _collection.MappedCollectionProxy):
@@ -159,9 +154,12 @@ class MergeMethods(RequestMethods):
 
     def _attach_references(self, entity: Entity, merged: dict[Any, Any]) -> None:
         """Replace what `entity` refers to by the entities of this session."""
-        for name in self._layouts[type(entity)].relations & entity._row.keys():
+        relations = self._layouts[type(entity)].relations
+        if relations.isdisjoint(entity._row):
+            return
+        for name in relations & entity._row.keys():
             value = entity._row[name]
-            if _is_entity(value) or value.__class__ is list:
+            if is_entity(value) or value.__class__ is list:
                 entity._row[name] = self.merge(
                     self._hydrate(value) if value.__class__ is list else value, merged
                 )

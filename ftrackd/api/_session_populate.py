@@ -9,8 +9,8 @@ from typing import Any
 from ftrackd.api import exception
 from ftrackd.api._expression import is_expressible, primary_key_in, select
 from ftrackd.api._group import CHUNK
-from ftrackd.api._session_merge import MergeMethods, _is_entity
-from ftrackd.api.entity.base import Entity
+from ftrackd.api._session_merge import MergeMethods
+from ftrackd.api.entity.base import Entity, is_entity
 from ftrackd.api.query import QueryResult
 from ftrackd.api.symbol import NOT_SET
 
@@ -26,7 +26,7 @@ class PopulateMethods(MergeMethods):
         Values set here stay; what the server says lies under them. Entities that are not committed yet are
         skipped.
         """
-        if _is_entity(entities):
+        if is_entity(entities):
             entities = [entities]
         elif not isinstance(entities, (list, tuple, QueryResult)):
             entities = list(entities)

@@ -154,7 +154,10 @@ class RequestMethods(SessionState):
         if "__entity_type__" in value:
             row = dict(value)
             return self._maker(row.pop("__entity_type__"))(row)
-        return {key: self._decode_value(item) for key, item in value.items()}
+        return {
+            key: self._decode_value(item) if item.__class__ is dict or item.__class__ is list else item
+            for key, item in value.items()
+        }
 
     def decode(self, string: str | bytes) -> Any:
         """Return the value that the JSON `string` spells, with dates and detached entities decoded."""

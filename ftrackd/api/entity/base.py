@@ -6,7 +6,7 @@ import abc
 import collections.abc
 import logging
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ftrackd.api import inspection, operation
 from ftrackd.api.attribute import Attribute, Attributes
@@ -21,6 +21,11 @@ class DynamicEntityTypeMetaclass(abc.ABCMeta):
 
     def __repr__(cls) -> str:
         return f"<dynamic ftrack class '{cls.__name__}'>"
+
+
+def is_entity(value: Any) -> TypeGuard[Entity]:
+    """Return whether `value` is an entity; isinstance() on an abstract base class is far slower."""
+    return isinstance(type(value), DynamicEntityTypeMetaclass)
 
 
 class _EntityBase(metaclass=DynamicEntityTypeMetaclass):
@@ -77,26 +82,28 @@ class Entity(_EntityBase, collections.abc.MutableMapping[str, Any]):
     def _construct(self, data: Mapping[str, Any]) -> None:
         session = self.session
         layout = session._layout(type(self))
-        unknown = [name for name in data if name not in layout.names]
-        if unknown:
-            session._warn_of_unknown_attributes(layout, unknown)
         values = layout.defaults(self)
+        unknown = []
         relations = []
         for name, value in data.items():
-            if name in layout.relations or name in layout.foreign:
-                if name in layout.names:
-                    relations.append(name)
-            elif name in layout.names:
+            if name not in layout.names:
+                unknown.append(name)
+            elif name not in layout.plain:
+                relations.append(name)
+            elif value is not NOT_SET:
                 values[name] = value
-        values = {name: value for name, value in values.items() if value is not NOT_SET}
+            else:
+                values.pop(name, None)
+        if unknown:
+            session._warn_of_unknown_attributes(layout, unknown)
         # Identity is not a change that belongs to a unit of work: every thread must see who this is, and a
         # rollback must not take it away from whoever keeps the entity in a set.
-        self._row = {name: values[name] for name in layout.primary_key if name in values}
+        self._row = row = {name: values[name] for name in layout.primary_key if name in values}
         unit = session._units.current()
         # Without what it refers to, the server would refuse the new entity.
         with unit.operations.together():
             with session._thread_lock:
-                self._local = {unit.token: {name: values[name] for name in values if name not in self._row}}
+                self._local = {unit.token: {name: value for name, value in values.items() if name not in row}}
                 unit.changed[id(self)] = self
                 if session.record_operations:
                     key = inspection.primary_key(self)
@@ -244,6 +251,9 @@ class Entity(_EntityBase, collections.abc.MutableMapping[str, Any]):
 
     def _map_key(self) -> str | tuple[str, ...]:
         """Return the key of this entity in the identity map."""
+        names = self.primary_key_attributes
+        if len(names) == 1 and (value := self._row.get(names[0])).__class__ is str:
+            return value
         values = self._primary_values()
         return values[0] if len(values) == 1 else values
 
