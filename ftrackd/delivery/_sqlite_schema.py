@@ -107,9 +107,9 @@ def ready_checksums(
     first_id: int, event_seq: int, plugins: tuple[str, ...], keys: str, replayed: int
 ) -> list[int]:
     """The checksums of deliveries of one event that are ready, numbered from the first."""
-    crc32, pack, text = zlib.crc32, _NUMBERS.pack, _keys_bytes(keys)
+    crc32, pack, text, ready = zlib.crc32, _NUMBERS.pack, _keys_bytes(keys), int(State.READY)
     return [
-        crc32(pack(delivery_id, event_seq, 0, 0.0, replayed, State.READY), crc32(text, start))
+        crc32(pack(delivery_id, event_seq, 0, 0.0, replayed, ready), crc32(text, start))
         for delivery_id, start in enumerate(_plugin_checksums(plugins), first_id)
     ]
 
