@@ -1,4 +1,4 @@
-"""WebSocket frames as a client receives them (RFC 6455): bytes in, messages out, no I/O.
+"""WebSocket frames as a client sends and receives them (RFC 6455): bytes in, messages out, no I/O.
 
 A message above the limit is skipped as it arrives instead of being held in memory; its beginning is kept, for
 the log.
@@ -6,6 +6,7 @@ the log.
 
 from __future__ import annotations
 
+import os
 from typing import Final, NamedTuple
 
 from ftrackd.api.exception import EventHubPacketError
@@ -38,11 +39,20 @@ class Message(NamedTuple):
     skipped_bytes: int = 0
 
 
-class _Header(NamedTuple):
-    final: bool
-    opcode: int
-    length: int
-    size: int
+def encode(opcode: int, payload: bytes) -> bytes:
+    """Return `payload` as one frame, masked as a client's have to be."""
+    length = len(payload)
+    if length < 126:
+        head = bytes((0x80 | opcode, 0x80 | length))
+    elif length < 65_536:
+        head = bytes((0x80 | opcode, 0xFE)) + length.to_bytes(2, "big")
+    else:
+        head = bytes((0x80 | opcode, 0xFF)) + length.to_bytes(8, "big")
+    key = os.urandom(4)
+    # As one long number: byte by byte it takes a hundred times as long.
+    mask = int.from_bytes((key * (length // 4 + 1))[:length], "big")
+    masked = (int.from_bytes(payload, "big") ^ mask).to_bytes(length, "big")
+    return head + key + masked
 
 
 class FrameDecoder:
@@ -80,25 +90,30 @@ class FrameDecoder:
             header = self._header()
             if header is None:
                 return None
-            if header.opcode in _DATA:
-                self._begin(header)
+            final, opcode, length, size = header
+            if opcode in _DATA:
+                self._begin(opcode, length)
                 if self._skipping:
-                    del self._buffer[: header.size]
-                    self._to_skip, self._skipped_final = header.length, header.final
-                    if not header.length and header.final:
+                    del self._buffer[:size]
+                    self._to_skip, self._skipped_final = length, final
+                    if not length and final:
                         return self._finish()
                     continue
-            if len(self._buffer) < header.size + header.length:
+            end = size + length
+            if len(self._buffer) < end:
                 return None
-            payload = bytes(memoryview(self._buffer)[header.size : header.size + header.length])
-            del self._buffer[: header.size + header.length]
-            if header.opcode in _CONTROL:
-                return Message(header.opcode, payload)
-            message = self._add(payload, final=header.final)
+            payload = bytes(memoryview(self._buffer)[size:end])
+            del self._buffer[:end]
+            if opcode in _CONTROL:
+                return Message(opcode, payload)
+            message = self._add(payload, final=final)
             if message is not None:
                 return message
 
-    def _header(self) -> _Header | None:
+    def _header(self) -> tuple[bool, int, int, int] | None:
+        """Return of the next frame whether it is its message's last, its opcode, its length without the
+        header, and the header's; None when more bytes are needed.
+        """
         buffer = self._buffer
         if len(buffer) < 2:
             return None
@@ -113,18 +128,18 @@ class FrameDecoder:
             length = int.from_bytes(buffer[2:size], "big")
         if opcode in _CONTROL and (length > 125 or not first & 0x80):
             raise FrameError("The server sent a control frame that is too long or fragmented.")
-        return _Header(bool(first & 0x80), opcode, length, size)
+        return first >= 0x80, opcode, length, size
 
-    def _begin(self, header: _Header) -> None:
+    def _begin(self, opcode: int, length: int) -> None:
         """Check a data frame against its message; may be called again while it is incomplete."""
-        if (header.opcode == CONTINUATION) is (self._message_opcode is None):
+        if (opcode == CONTINUATION) is (self._message_opcode is None):
             raise FrameError("The server sent the fragments of a message in an impossible order.")
-        if not self._skipping and self._message_size + header.length > self._limit:
+        if not self._skipping and self._message_size + length > self._limit:
             self._skipping = True
             del self._fragments[_EXCERPT_LENGTH:]
         if self._skipping:
-            self._message_opcode = self._message_opcode or header.opcode
-            self._message_size += header.length
+            self._message_opcode = self._message_opcode or opcode
+            self._message_size += length
 
     def _add(self, payload: bytes, *, final: bool) -> Message | None:
         if final and self._message_opcode is None:

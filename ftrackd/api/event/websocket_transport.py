@@ -73,6 +73,8 @@ class WebSocketTransport:
         self._frame_is_cut = False
         # Held for one call into the socket: OpenSSL's objects are not safe for two threads.
         self._io_lock = threading.Lock()
+        # Whether the socket had nothing when it was asked last: waiting comes before the next attempt.
+        self._is_drained = False
         # Answers to pings and close frames, sent between two frames.
         self._controls: deque[bytes] = deque()
         self._session: SocketIoSession | None = None
@@ -132,7 +134,7 @@ class WebSocketTransport:
         Raises:
             TransportClosed: when the connection is gone, or the peer reads nothing for the time allowed.
         """
-        data: bytes = websocket.ABNF.create_frame(frame, websocket.ABNF.OPCODE_TEXT).format()
+        data = _frames.encode(_frames.TEXT, frame.encode())
         try:
             with self._send_lock:
                 self._write(data)
@@ -265,14 +267,18 @@ class WebSocketTransport:
             if self._closing:
                 self._await_end()
                 raise TransportClosed("Closed by this side.")
+            if self._is_drained:
+                if not self._selector.select(max(0.0, deadline - time.monotonic())):
+                    return False
+                self._is_drained = False
+                continue
             try:
                 with self._io_lock:
                     data = self._socket.recv(_READ_SIZE)
             except _WOULD_BLOCK:
-                remaining = deadline - time.monotonic()
-                if remaining <= 0:
+                self._is_drained = True
+                if time.monotonic() >= deadline:
                     return False
-                self._selector.select(remaining)
             except OSError as error:
                 raise TransportClosed(f"The connection broke: {error}") from error
             else:
@@ -315,10 +321,10 @@ class WebSocketTransport:
 
     def _answer(self, message: _frames.Message) -> None:
         if message.opcode == _frames.PING:
-            self._controls.append(_control_frame(websocket.ABNF.OPCODE_PONG, message.payload))
+            self._controls.append(_frames.encode(_frames.PONG, message.payload))
             self._send_controls()
         elif message.opcode == _frames.CLOSE:
-            self._controls.append(_control_frame(websocket.ABNF.OPCODE_CLOSE, message.payload[:2]))
+            self._controls.append(_frames.encode(_frames.CLOSE, message.payload[:2]))
             with contextlib.suppress(TransportClosed):
                 self._send_controls()
             kind = FrameRefused if message.payload[:2] == _TOO_LARGE else TransportClosed
@@ -338,7 +344,7 @@ class WebSocketTransport:
         assert self._socket is not None
         with contextlib.suppress(OSError), self._io_lock:
             if not self._frame_is_cut:
-                self._socket.send(_control_frame(websocket.ABNF.OPCODE_CLOSE, (1000).to_bytes(2, "big")))
+                self._socket.send(_frames.encode(_frames.CLOSE, (1000).to_bytes(2, "big")))
         with contextlib.suppress(OSError):
             # Not the TLS socket's own shutdown, which would drop its state under a thread that still reads.
             socket.socket.shutdown(self._socket, socket.SHUT_WR)
@@ -356,12 +362,6 @@ class WebSocketTransport:
                             return
                 except _WOULD_BLOCK:
                     selector.select(remaining)
-
-
-def _control_frame(opcode: int, payload: bytes) -> bytes:
-    frame: Any = websocket.ABNF.create_frame(payload, opcode)
-    data: bytes = frame.format()
-    return data
 
 
 def _close_reason(payload: bytes) -> str:

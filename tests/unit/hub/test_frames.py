@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftrackd.api.event._frames import CLOSE, CONTINUATION, PING, TEXT, FrameDecoder, FrameError, Message
+from ftrackd.api.event._frames import (
+    CLOSE,
+    CONTINUATION,
+    PING,
+    TEXT,
+    FrameDecoder,
+    FrameError,
+    Message,
+    encode,
+)
 
 from .hub_server import frame
 
@@ -109,3 +118,26 @@ def test_when_bytes_are_no_frames_of_a_server_then_that_is_an_error(data):
 def test_when_any_bytes_come_then_only_the_documented_error_leaves(data, cuts):
     with contextlib.suppress(FrameError):
         _decode(data, cuts)
+
+
+@pytest.mark.parametrize(
+    ("length", "head"),
+    [
+        (0, b"\x81\x80"),
+        (125, b"\x81\xfd"),
+        (126, b"\x81\xfe\x00\x7e"),
+        (65_535, b"\x81\xfe\xff\xff"),
+        (65_536, b"\x81\xff\x00\x00\x00\x00\x00\x01\x00\x00"),
+    ],
+)
+def test_when_a_frame_is_sent_then_it_is_masked_and_its_length_written_as_short_as_possible(length, head):
+    # A zero in front must not get lost: the payload is masked as one number.
+    payload = (b"\x00hub" * (length // 4 + 1))[:length]
+    sent = encode(TEXT, payload)
+    key, masked = sent[len(head) : len(head) + 4], sent[len(head) + 4 :]
+    assert sent.startswith(head)
+    assert bytes(byte ^ key[index % 4] for index, byte in enumerate(masked)) == payload
+
+
+def test_when_frames_are_sent_then_each_has_a_mask_of_its_own():
+    assert len({encode(TEXT, b"hub") for _ in range(20)}) > 1
