@@ -187,12 +187,13 @@ class SessionState:
             # would read each other's answers.
             self._managed_request.mount(prefix, copy.copy(adapter))
 
-    # Settings of the current thread.
+    # Settings of the current thread. Mostly they are not set, and asking a thread's values for an attribute
+    # that is missing takes five times as long as asking their mapping.
 
     @property
     def auto_populate(self) -> bool:
         """Whether reading a value that is not loaded asks the server; kept for each thread."""
-        return bool(getattr(self._here, "auto_populate", self._default_auto_populate))
+        return bool(self._here.__dict__.get("auto_populate", self._default_auto_populate))
 
     @auto_populate.setter
     def auto_populate(self, value: bool) -> None:
@@ -201,7 +202,7 @@ class SessionState:
     @property
     def record_operations(self) -> bool:
         """Whether changes are recorded for the next commit; kept for each thread."""
-        return bool(getattr(self._here, "record_operations", True))
+        return bool(self._here.__dict__.get("record_operations", True))
 
     @record_operations.setter
     def record_operations(self, value: bool) -> None:
