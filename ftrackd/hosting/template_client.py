@@ -38,7 +38,7 @@ class TemplateClient:
         environment.pop("FTRACK_EVENT_PLUGIN_PATH", None)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "ftrackd.hosting.template", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "ftrackd.hosting.template", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=environment,

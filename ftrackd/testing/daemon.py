@@ -94,7 +94,7 @@ class DaemonProcess:
 
         Raise :class:`DaemonProcessError` with the log when it ends or is not live in time.
         """
-        command = [sys.executable, "-m", "ftrackd", "run", *self._options]
+        command = [sys.executable, "-P", "-m", "ftrackd", "run", *self._options]
         for path in self._plugins:
             command += ["--plugins", str(path)]
         with self._log_path.open("ab") as log:

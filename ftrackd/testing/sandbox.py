@@ -107,7 +107,7 @@ class SandboxProcess:
         """Start the process without waiting for it."""
         if self._process is not None:
             raise SandboxProcessError("The sandbox runs already.")
-        command = [sys.executable, "-m", "ftrackd.sandbox", "--port", str(self._port)]
+        command = [sys.executable, "-P", "-m", "ftrackd.sandbox", "--port", str(self._port)]
         command += ["--seed", self._seed, "--user", self.api_user, "--follow-stdin"]
         if self._database is not None:
             command += ["--database", self._database]

@@ -66,6 +66,22 @@ def test_when_a_helper_becomes_unsafe_then_the_new_version_is_refused_and_the_ol
         assert (status.state, status.pid) == ("running", pid)
 
 
+def test_when_the_working_directory_has_modules_then_none_of_them_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code is loaded from configured paths only; one may stand where everybody can write."""
+    plugins, here = tmp_path / "plugins", tmp_path / "here"
+    plugins.mkdir()
+    here.mkdir()
+    for name in ("arrow", "requests", "ftrackd"):
+        (here / f"{name}.py").write_text("import pathlib; pathlib.Path(__file__).with_suffix('.ran').touch()")
+    (plugins / "plugin.py").write_text("import arrow, requests\n" + PLAIN)
+    monkeypatch.chdir(here)
+    with running_host(plugins) as running:
+        running.wait_ready("plugin")
+    assert not list(here.glob("*.ran"))
+
+
 def test_when_a_plugin_is_disabled_then_it_is_shown_and_not_loaded(tmp_path: Path) -> None:
     (tmp_path / "off.py").write_text(PLAIN)
     (tmp_path / "on.py").write_text(PLAIN)
