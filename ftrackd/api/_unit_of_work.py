@@ -31,7 +31,7 @@ class UnitOfWork:
         self.name = name
         #: Under this number entities keep the local values of this unit.
         self.token = next(_tokens)
-        self.operations = Operations()
+        self.operations = self._first_operations = Operations()
         #: Entities with values set here; held, because nobody else may hold them until they are committed.
         self.changed: dict[int, Entity] = {}
         # Made when needed: most callbacks need none, and making it costs more than the rest of the unit.
@@ -50,7 +50,12 @@ class UnitOfWork:
     @property
     def is_untouched(self) -> bool:
         """Whether nothing is recorded and no entity has anything of this unit."""
-        return not (len(self.operations) or self.changed or self._read)
+        return not (self.changed or self._read) and self.operations.is_empty
+
+    @property
+    def is_as_new(self) -> bool:
+        """Whether nothing is left of what was done with it, so that nobody can tell it from a new one."""
+        return self.operations is self._first_operations and self.is_untouched
 
     @property
     def pending_count(self) -> int:
@@ -164,12 +169,31 @@ class Units:
         """
         return _Entered(self, name)
 
-    def _entered_here(self) -> list[UnitOfWork]:
-        self._several = True
-        entered: list[UnitOfWork] | None = getattr(self._here, "entered", None)
-        if entered is None:
-            entered = self._here.entered = []
-        return entered
+    def _open(self, name: str) -> UnitOfWork:
+        """Give the current thread a unit called `name`."""
+        here = self._here
+        try:
+            entered: list[UnitOfWork] = here.entered
+        except AttributeError:
+            self._several = True
+            entered = here.entered = []
+            here.spare = None
+        unit: UnitOfWork | None = here.spare
+        if unit is None:
+            unit = UnitOfWork(name, self._roll_back)
+        else:
+            unit.name, here.spare = name, None
+        entered.append(unit)
+        return unit
+
+    def _close(self, unit: UnitOfWork) -> None:
+        """Take `unit` from the current thread, which opened it."""
+        self._here.entered.remove(unit)
+        if unit.is_as_new:
+            # After most callbacks it is, and to make another costs more.
+            self._here.spare = unit
+        else:
+            unit.rollback()
 
 
 class _Entered(AbstractContextManager[UnitOfWork]):  # a generator's takes three times as long
@@ -178,11 +202,8 @@ class _Entered(AbstractContextManager[UnitOfWork]):  # a generator's takes three
         self._name = name
 
     def __enter__(self) -> UnitOfWork:
-        self._unit = UnitOfWork(self._name, self._units._roll_back)
-        self._entered = self._units._entered_here()
-        self._entered.append(self._unit)
+        self._unit = self._units._open(self._name)
         return self._unit
 
     def __exit__(self, *_: object) -> None:
-        self._entered.remove(self._unit)
-        self._unit.rollback()
+        self._units._close(self._unit)

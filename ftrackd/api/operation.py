@@ -130,6 +130,11 @@ class Operations:
             self._in_flight = []
             self._index()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is recorded or on its way."""
+        return not (self._stack or self._in_flight or (self._gathered and len(self)))
+
     def __len__(self) -> int:
         count = len(self._in_flight) + len(self._stack)
         return count + sum(map(len, list(self._gathered.values()))) if self._gathered else count
