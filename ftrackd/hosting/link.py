@@ -1,8 +1,7 @@
 """The link between the main process and a plugin process: frames over a local socket pair.
 
 A frame is two lengths, a JSON header and raw bytes (an event exactly as the hub sent it). The most frequent
-one, that a delivery returned, has no header and two numbers instead; those that follow each other are decoded
-as one. Nothing is pickled.
+one, that deliveries returned, has no header and two numbers for each of them instead. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -11,15 +10,14 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from ftrackd.api import _json
 from ftrackd.hosting.errors import LinkError
 
 _LENGTHS: Final = struct.Struct("!II")
-_RETURNED: Final = struct.Struct("!IIqd")
-_RETURNED_LENGTHS: Final = _LENGTHS.pack(0, _RETURNED.size - _LENGTHS.size)
+_REPORT: Final = struct.Struct("!qd")
 _NO_HEADER: Final[Mapping[str, Any]] = {}
 # Above this Python allocates each buffer anew from the system, which takes longer than to read.
 READ_BYTES: Final = 1 << 16
@@ -79,13 +77,6 @@ class FrameDecoder:
             header_size, payload_size = _LENGTHS.unpack_from(buffer, start)
             if header_size > HEADER_LIMIT_BYTES or payload_size > PAYLOAD_LIMIT_BYTES:
                 raise LinkError(f"a frame claims {header_size} and {payload_size} bytes")
-            if header_size == 0:
-                end = _end_of_reports(buffer, start, available)
-                if end == start:
-                    break
-                frames.append(Frame("returned", _NO_HEADER, bytes(buffer[start:end])))
-                start = end
-                continue
             begin = start + _LENGTHS.size
             end = begin + header_size + payload_size
             if end > available:
@@ -99,22 +90,22 @@ class FrameDecoder:
         return frames
 
 
+def encode_returned(reports: Sequence[tuple[int, float]]) -> bytes:
+    """Return the frame that says which deliveries returned, by id, each after how many seconds."""
+    packed = b"".join([_REPORT.pack(*report) for report in reports])
+    return _LENGTHS.pack(0, len(packed)) + packed
+
+
 def returned_reports(frame: Frame) -> list[tuple[int, float]]:
     """Return the delivery id and the seconds of each report in a ``returned`` frame."""
-    return [report[2:] for report in _RETURNED.iter_unpack(frame.payload)]
-
-
-def _end_of_reports(buffer: bytes | bytearray, start: int, available: int) -> int:
-    """Return where the whole reports end that begin at *start*, which is at a frame without a header."""
-    end = start
-    while buffer.startswith(_RETURNED_LENGTHS, end) and end + _RETURNED.size <= available:
-        end += _RETURNED.size
-    if end == start and not buffer.startswith(_RETURNED_LENGTHS, start):
-        raise LinkError("a frame has neither a header nor a report")
-    return end
+    return list(_REPORT.iter_unpack(frame.payload))
 
 
 def _frame(buffer: bytes | bytearray, begin: int, middle: int, end: int) -> Frame:
+    if begin == middle:
+        if begin == end or (end - begin) % _REPORT.size:
+            raise LinkError("a frame has neither a header nor whole reports")
+        return Frame("returned", _NO_HEADER, bytes(buffer[middle:end]))
     try:
         header = _json.loads(buffer[begin:middle])
         kind = header.pop("kind")
@@ -139,9 +130,9 @@ class Link:
         with self._send_lock:
             self._connection.sendall(data)
 
-    def send_returned(self, delivery_id: int, seconds: float) -> None:
-        """Send that a delivery returned and nothing else is to be said; raises as :meth:`send`."""
-        data = _RETURNED.pack(0, _RETURNED.size - _LENGTHS.size, delivery_id, seconds)
+    def send_returned(self, reports: Sequence[tuple[int, float]]) -> None:
+        """Send that deliveries returned, in order, and nothing else is to be said; raises as :meth:`send`."""
+        data = encode_returned(reports)
         with self._send_lock:
             self._connection.sendall(data)
 

@@ -16,35 +16,21 @@ from typing import Any, Final, Literal
 
 import psutil
 
-from ftrackd.api import _json
 from ftrackd.hosting.capture import OutputLines
 from ftrackd.hosting.errors import LinkError
+from ftrackd.hosting.flights import Flight, Flights, topic_of
 from ftrackd.hosting.group import PluginGroup
 from ftrackd.hosting.link import READ_BYTES, Frame, FrameDecoder, encode_frame, returned_reports
 from ftrackd.hosting.loop import HostLoop
 from ftrackd.hosting.model import HostedDelivery, PluginSubscription, RunningCallback
 from ftrackd.hosting.stacks import plugin_stacks
+from ftrackd.hosting.tally import Tally
 
 ProcessState = Literal["spawning", "starting", "running", "finishing", "ended"]
 _OUTPUT_PAUSE_S: Final = 0.005
 _STACK_LIMIT_BYTES: Final = 60_000
 _STACK_QUIET_S: Final = 0.2
 _KIND: Final = operator.attrgetter("kind")
-
-
-@dataclass(slots=True)
-class Flight:
-    """A delivery on its way through a plugin process. Times are ``time.monotonic()``.
-
-    ``lane``: the flights of its plugin and lane, in the order in which they begin.
-    """
-
-    plugin: str
-    delivery: HostedDelivery
-    lane: dict[int, Flight]
-    began_at: float | None = None
-    is_reported: bool = False
-    is_condemned: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,8 +147,7 @@ class HostedProcess:
         self.loading_guest: tuple[str, float] | None = None
         """The session plugin that it loads for that one's Session, and since when."""
         self.running_since: float | None = None
-        self.flights: dict[int, Flight] = {}
-        self._lanes: dict[tuple[str, str], dict[int, Flight]] = {}
+        self.flights = Flights(concurrency)
         self.subscriptions: dict[str, dict[str, PluginSubscription]] = {plugin: {} for plugin in plugins}
         self.published: list[Frame] = []
         self.report = StartReport()
@@ -174,7 +159,7 @@ class HostedProcess:
         self.finish_by: float | None = None
         self.stack_due: tuple[float, Flight] | None = None
         self.used_at = self.asked_at = self.measured_at = 0.0
-        """When it was last sent a delivery, asked whether it is there, and measured."""
+        """When it last had a delivery or said something, was asked whether it is there, and was measured."""
         self.unanswered_since: float | None = None
         """Since when it owes an answer to that question."""
         self.is_responsive = True
@@ -186,20 +171,22 @@ class HostedProcess:
         self.link, self._child_link = socket.socketpair()
         self._output, self._child_output = os.pipe()
         self._diagnostics, self._child_diagnostics = os.pipe()
+        self._child_tally = Tally.create(len(plugins))
+        self._tally = Tally(self._child_tally)
         self.link.setblocking(False)
         os.set_blocking(self._output, False)
         os.set_blocking(self._diagnostics, False)
 
     @property
     def child_descriptors(self) -> list[int]:
-        """What the process gets: its ends of link, output and diagnostics."""
-        return [self._child_link.fileno(), self._child_output, self._child_diagnostics]
+        """What the process gets: its ends of link, output and diagnostics, and the tally."""
+        return [self._child_link.fileno(), self._child_output, self._child_diagnostics, self._child_tally]
 
-    def take_child_link(self) -> socket.socket:
-        """Return the other end of the link, for a plugin process that is a thread here."""
+    def take_child_ends(self) -> tuple[socket.socket, Tally]:
+        """Return the other end of the link and the tally, for a plugin process that is a thread here."""
         link = self._child_link
         self._child_link = socket.socket(socket.AF_UNIX)
-        return link
+        return link, Tally(self._child_tally)
 
     def concurrency_of(self, plugin: str) -> int:
         """Return how many event deliveries of *plugin* run side by side."""
@@ -208,9 +195,9 @@ class HostedProcess:
     def begin(self) -> None:
         """Watch the pipes; the process has its ends."""
         self._child_link.close()
-        os.close(self._child_output)
-        os.close(self._child_diagnostics)
-        self._child_output = self._child_diagnostics = -1
+        for descriptor in (self._child_output, self._child_diagnostics, self._child_tally):
+            os.close(descriptor)
+        self._child_output = self._child_diagnostics = self._child_tally = -1
         self._loop.watch(self.link, self._read_link)
         if self._unsent:
             self._write_rest_when_possible()
@@ -246,12 +233,8 @@ class HostedProcess:
         with self._lock:
             if self.state != "running" or plugin not in self._ready:
                 return False
-            lane = self._lanes.setdefault((plugin, lane_name), {})
-            for delivery in deliveries:
-                flight = Flight(plugin, delivery, lane)
-                lane[delivery.delivery_id] = self.flights[delivery.delivery_id] = flight
             self.used_at = time.monotonic()
-            self._set_beginnings(plugin, lane_name, lane)
+            self.flights.add(plugin, lane_name, deliveries)
             self._send(data)
         return True
 
@@ -277,21 +260,12 @@ class HostedProcess:
     def landed(self, delivery_ids: Sequence[int]) -> list[Flight | None]:
         """Return the flights that ended, and let the next ones of their lanes begin."""
         with self._lock:
-            flights = [self.flights.pop(delivery_id, None) for delivery_id in delivery_ids]
-            for flight in flights:
-                if flight is not None:
-                    del flight.lane[flight.delivery.delivery_id]
-            for key, lane in self._lanes.items():
-                self._set_beginnings(*key, lane)
-            return flights
+            return self.flights.land(delivery_ids)
 
     def take_flights(self) -> list[Flight]:
         """Return all flights, which end with the process."""
         with self._lock:
-            flights = list(self.flights.values())
-            self.flights.clear()
-            self._lanes.clear()
-            return flights
+            return self.flights.take_all()
 
     @property
     def is_quiet(self) -> bool:
@@ -307,7 +281,25 @@ class HostedProcess:
     def begun_flights(self) -> list[Flight]:
         """Return the flights whose callbacks run."""
         with self._lock:
-            return [flight for flight in self.flights.values() if flight.began_at is not None]
+            return self.flights.begun()
+
+    def catch_up(self) -> None:
+        """Count as returned what the process noted as such and did not report yet.
+
+        It holds reports back for a moment, which is as long as its next callback takes, or for ever when
+        that is its end.
+        """
+        if not self.flights:
+            return
+        # First: what was reported before a note was written is then in the link.
+        latest = [self._tally.latest(place) for place in range(len(self.plugins))]
+        if not self._read_until_empty(self._read_link):
+            return
+        for plugin, (delivery_id, token) in zip(self.plugins, latest, strict=True):
+            with self._lock:
+                unreported = self.flights.until(plugin, delivery_id, token)
+            if unreported:
+                self._on_returned(self, [(returned, 0.0) for returned in unreported])
 
     def running(self, plugin: str) -> tuple[RunningCallback, ...]:
         """Return what callbacks of *plugin* run, and since when."""
@@ -377,6 +369,7 @@ class HostedProcess:
         self._read_until_empty(self._read_diagnostics)
         self._read_until_empty(self._read_output)
         self.output.end()
+        self.catch_up()
 
     def close(self) -> None:
         """Let go of all descriptors."""
@@ -386,17 +379,13 @@ class HostedProcess:
             self.state = "ended"
             self.link.close()
             self._child_link.close()
-        for descriptor in (self._output, self._diagnostics, self._child_output, self._child_diagnostics):
+        self._tally.close()
+        own = (self._child_output, self._child_diagnostics, self._child_tally)
+        for descriptor in (self._output, self._diagnostics, *own):
             if descriptor >= 0:
                 os.close(descriptor)
-        self._output = self._diagnostics = self._child_output = self._child_diagnostics = -1
-
-    def _set_beginnings(self, plugin: str, name: str, lane: dict[int, Flight]) -> None:
-        """Note which flights of a lane run: the first ones, as many as it has threads."""
-        places = self._concurrency.get(plugin, 1) if name == "event" else 1
-        for flight in itertools.islice(lane.values(), places):
-            if flight.began_at is None:
-                flight.began_at = time.monotonic()
+        self._output = self._diagnostics = -1
+        self._child_output = self._child_diagnostics = self._child_tally = -1
 
     def _send(self, data: bytes) -> None:
         view = memoryview(data)
@@ -457,6 +446,8 @@ class HostedProcess:
         elif kind == "done":
             self._on_done(self, list(frames))
         else:
+            if kind != "pong":
+                self.used_at = time.monotonic()
             for frame in frames:
                 self._on_frame(self, frame)
 
@@ -471,6 +462,7 @@ class HostedProcess:
         data = self._read_pipe(self._output, READ_BYTES)
         if not data:
             return False
+        self.used_at = time.monotonic()
         if not self.output.take(data):
             # A flood: look again later, so that it waits for us and not everybody else.
             self._loop.forget(self._output)
@@ -499,11 +491,9 @@ class HostedProcess:
             self._loop.forget(descriptor)
         return data
 
-    def _read_until_empty(self, read: Callable[[], bool]) -> None:
+    def _read_until_empty(self, read: Callable[[], bool]) -> bool:
         # Bounded, so that a leftover that keeps writing cannot hold the host.
-        for _ in range(256):
-            if self.state == "ended" or not read():
-                return
+        return any(self.state == "ended" or not read() for _ in range(256))
 
 
 def signal_name(number: int) -> str:
@@ -512,13 +502,3 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def topic_of(flight: Flight) -> str:
-    """Return the topic of the event in flight; read from its JSON when it is not known."""
-    if flight.delivery.topic:
-        return flight.delivery.topic
-    try:
-        return str(_json.loads(flight.delivery.payload).get("topic", ""))
-    except (ValueError, AttributeError):
-        return "unreadable"

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ftrackd.api import _json
+from ftrackd.hosting.flights import Flight, topic_of
 from ftrackd.hosting.group import PluginGroup
 from ftrackd.hosting.link import Frame
 from ftrackd.hosting.model import (
@@ -17,7 +18,7 @@ from ftrackd.hosting.model import (
     PluginSubscription,
     ServerAccess,
 )
-from ftrackd.hosting.process import Flight, HostedProcess, topic_of
+from ftrackd.hosting.process import HostedProcess
 
 _LAUNCH_TOPIC: Final = "ftrack.action.launch"
 _UNBEGUN: Final[Mapping[str, Any]] = {"status": "unbegun"}

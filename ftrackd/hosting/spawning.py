@@ -116,12 +116,13 @@ class Spawner:
     def _run_here(self, process: HostedProcess) -> None:
         from ftrackd.hosting.child.process import PluginProcess
 
-        link = Link(process.take_child_link())
+        connection, tally = process.take_child_ends()
+        link = Link(connection)
         bootstrap = {
             "server_information": dict(self._bootstrap.server_information),
             "schemas": list(self._bootstrap.schemas),
         }
-        here = PluginProcess(link, bootstrap, is_forked=False)
+        here = PluginProcess(link, tally, bootstrap, is_forked=False)
 
         def run() -> None:
             try:

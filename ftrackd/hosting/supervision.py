@@ -9,8 +9,9 @@ from typing import Final, Protocol
 
 import structlog
 
+from ftrackd.hosting.flights import Flight, topic_of
 from ftrackd.hosting.group import PluginGroup
-from ftrackd.hosting.process import Flight, HostedProcess, topic_of
+from ftrackd.hosting.process import HostedProcess
 from ftrackd.settings import HostingSettings, PluginSettings
 
 TICK_S: Final = 0.25
@@ -81,6 +82,7 @@ class Supervision:
                 if not process.is_quiet:
                     self._check_end(process, now)
                     self._check_start(process, now)
+                    process.catch_up()
                     self._check_flights(group, process, now)
                 if is_heartbeat:
                     self._check_heartbeat(group, process, now)

@@ -21,30 +21,31 @@ class Turnstile:
     """
 
     def __init__(self) -> None:
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
+        self._condition = threading.Condition(self._lock)
         self._inside = 0
         self._waiting = 0
         self._taken = False
-        self._patient = _Passing(self, patient=True)
-        self._impatient = _Passing(self, patient=False)
-
-    def passing(self, *, patient: bool) -> contextlib.AbstractContextManager[None]:
-        """Return a context manager that holds off whoever wants to be alone while its body runs."""
-        return self._patient if patient else self._impatient
 
     def enter(self, *, patient: bool) -> None:
         """Begin to hold off whoever wants to be alone."""
-        with self._condition:
+        with self._lock:
             while self._taken or (patient and self._waiting):
                 self._condition.wait()
             self._inside += 1
 
     def leave(self) -> None:
         """Hold off nobody any more."""
-        with self._condition:
+        with self._lock:
             self._inside -= 1
             if self._waiting:
                 self._condition.notify_all()
+
+    def give_way(self, *, patient: bool) -> None:
+        """Between two deliveries, let whoever wants to be alone have the room; cheap when nobody does."""
+        if self._waiting:
+            self.leave()
+            self.enter(patient=patient)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -60,20 +61,6 @@ class Turnstile:
             with self._condition:
                 self._taken = False
                 self._condition.notify_all()
-
-
-class _Passing(contextlib.AbstractContextManager[None]):
-    """One for all deliveries: it keeps nothing of its own."""
-
-    def __init__(self, turnstile: Turnstile, *, patient: bool) -> None:
-        self._turnstile = turnstile
-        self._patient = patient
-
-    def __enter__(self) -> None:
-        self._turnstile.enter(patient=self._patient)
-
-    def __exit__(self, *_: object) -> None:
-        self._turnstile.leave()
 
 
 class Lane:

@@ -26,15 +26,17 @@ from ftrackd.hosting.child.output import LineBudget, LineStream, LinkLogHandler
 from ftrackd.hosting.child.runtime import ImportedModules, PluginRuntime, waiting_threads
 from ftrackd.hosting.child.specification import PluginSpecification, ProcessSpecification, decode_plugins
 from ftrackd.hosting.link import Frame, Link
+from ftrackd.hosting.tally import Tally
 
 _THREAD_GRACE_S: Final = 2.0
 _DATA_HEADROOM_BYTES: Final = 512 * 1024 * 1024
 
 
-def run(link: int, output: int, diagnostics: int, *, bootstrap: Mapping[str, Any]) -> None:
+def run(link: int, output: int, diagnostics: int, tally: int, *, bootstrap: Mapping[str, Any]) -> None:
     """Be a plugin process: *link* leads to the main process, *output* takes what is written to 1 and 2.
 
-    Stacks of hanging and crashing threads go to *diagnostics*. Returns when the process should end.
+    Stacks of hanging and crashing threads go to *diagnostics*; *tally* is memory shared with the main
+    process. Returns when the process should end.
     """
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
@@ -50,7 +52,9 @@ def run(link: int, output: int, diagnostics: int, *, bootstrap: Mapping[str, Any
     signal.signal(signal.SIGTERM, _stay)
     connection = socket.socket(fileno=link)
     os.register_at_fork(after_in_child=lambda: _leave(connection, diagnostics))
-    PluginProcess(Link(connection), bootstrap, is_forked=True).serve()
+    notes = Tally(tally)
+    os.close(tally)
+    PluginProcess(Link(connection), notes, bootstrap, is_forked=True).serve()
     _end()
 
 
@@ -61,8 +65,9 @@ class PluginProcess:
     streams are left alone.
     """
 
-    def __init__(self, link: Link, bootstrap: Mapping[str, Any], *, is_forked: bool) -> None:
+    def __init__(self, link: Link, tally: Tally, bootstrap: Mapping[str, Any], *, is_forked: bool) -> None:
         self._link = link
+        self._tally = tally
         self._bootstrap = bootstrap
         self._is_forked = is_forked
         self._control: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
@@ -114,8 +119,10 @@ class PluginProcess:
         if self._is_forked:
             self._prepare(specification)
         self._prepare_python(specification)
-        for plugin in specification.plugins:
-            runtime = PluginRuntime(plugin, specification, self._bootstrap, self._link, self._imported)
+        for place, plugin in enumerate(specification.plugins):
+            runtime = PluginRuntime(
+                plugin, specification, self._bootstrap, self._link, self._tally, place, self._imported
+            )
             self._runtimes[runtime.name] = runtime
         reports = []
         for runtime in self._runtimes.values():

@@ -22,19 +22,21 @@ from ftrackd.api._plugin_registration import (
     register_modules,
 )
 from ftrackd.api._plugin_registry import PluginRegistry
+from ftrackd.api._unit_of_work import UnitOfWork
 from ftrackd.api.event import codec
 from ftrackd.api.event.base import Event
 from ftrackd.hosting.child import failures
-from ftrackd.hosting.child.delivery import DeliveryFacts, current_delivery
+from ftrackd.hosting.child.delivery import Arrival, DeliverySequence, current_delivery
 from ftrackd.hosting.child.event_hub import acting_as_guest
 from ftrackd.hosting.child.lanes import Lane, Turnstile
 from ftrackd.hosting.child.output import current_plugin
+from ftrackd.hosting.child.reports import GatheredReports, Reports
 from ftrackd.hosting.child.session import HostedSession
 from ftrackd.hosting.child.specification import PluginSpecification, ProcessSpecification
 from ftrackd.hosting.link import Frame, Link
+from ftrackd.hosting.tally import Tally
 
 _LAUNCH_TOPIC: Final = "ftrack.action.launch"
-_PLAIN: Final = {"status", "seconds"}  # an outcome of which no more is to be said
 _logger = logging.getLogger("ftrackd.hosting.plugin")
 
 
@@ -72,33 +74,6 @@ class ImportedModules:
         return True
 
 
-class _Sequence:
-    """Deliveries to be run in turn, as they came in one frame; ``left``: how many have not begun.
-
-    ``recalls``: how often deliveries had been recalled when it came.
-    """
-
-    def __init__(self, frame: Frame, recalls: int) -> None:
-        self.is_patient = frame.header["lane"] == "event"
-        self.recalls = recalls
-        self._items: Sequence[Sequence[Any]] = frame.header["items"]
-        self._payload = frame.payload
-        self._offset = 0
-        self.left = len(self._items)
-
-    def left_ids(self) -> list[int]:
-        """Return the ids of the deliveries that have not begun."""
-        return [item[0] for item in self._items[len(self._items) - self.left :]]
-
-    def take(self) -> tuple[int, DeliveryFacts, float | None, bytes]:
-        """Return the next delivery: its id, its facts, when it expires and its event."""
-        delivery_id, token, attempt, is_replayed, expires_at, size = self._items[-self.left]
-        begin, self._offset = self._offset, self._offset + size
-        self.left -= 1
-        facts = DeliveryFacts(str(delivery_id), token, attempt, is_replayed)
-        return delivery_id, facts, expires_at, self._payload[begin : self._offset]
-
-
 class PluginRuntime:
     """Runs one plugin: starts its Session and its lanes, and hands it what arrives."""
 
@@ -108,18 +83,22 @@ class PluginRuntime:
         process: ProcessSpecification,
         bootstrap: Mapping[str, Any],
         link: Link,
+        tally: Tally,
+        place: int,
         imported: ImportedModules,
     ) -> None:
         self.plugin = plugin
         self.name = plugin.source.name
         self.report = LoadReport(plugin.source)
-        # What the callback of this thread left behind, on its way to the outcome.
-        self._uncommitted = threading.local()
         self._pid = os.getpid()
         self._process = process
         self._bootstrap = bootstrap
         self._link = link
         self._imported = imported
+        # One report for each delivery where somebody waits for it, or where several run side by side.
+        self._reports = {"event": Reports(link, self.name), "interactive": Reports(link, self.name)}
+        if plugin.concurrency == 1:
+            self._reports["event"] = GatheredReports(link, self.name, tally, place)
         self._guests = tuple(guest for guest in process.guests if guest.source.name != self.name)
         self._guest_registries: dict[str, PluginRegistry] = {}
         self._registry = PluginRegistry()
@@ -154,7 +133,7 @@ class PluginRuntime:
 
     def deliver(self, frame: Frame) -> None:
         """Queue deliveries on their lane."""
-        sequence = _Sequence(frame, self._recalls)
+        sequence = DeliverySequence(frame, self._recalls)
         self._lanes[frame.header["lane"]].put(lambda: self._run(sequence))
 
     def recall(self) -> None:
@@ -243,44 +222,49 @@ class PluginRuntime:
             registry.unregister_all((self.session,))
         self.session.hosted_hub.forget_guest(name)
 
-    def _run(self, sequence: _Sequence) -> None:
+    def _run(self, sequence: DeliverySequence) -> None:
         """Run deliveries in turn, each reported before the next begins, until one did not return."""
+        reports, is_patient = self._reports[sequence.lane], sequence.is_patient
+        current_plugin.set(self.name)
+        self._turnstile.enter(patient=is_patient)
         try:
-            while sequence.left:
-                with self._turnstile.passing(patient=sequence.is_patient):
-                    if sequence.is_patient and sequence.recalls != self._recalls:
-                        self._report(None, {"unbegun": sequence.left_ids()})
-                        return
-                    delivery_id, facts, expires_at, raw = sequence.take()
-                    outcome = self._outcome(facts, expires_at, raw, is_answer_awaited=not sequence.is_patient)
-                if outcome["status"] != "returned" and sequence.left:
-                    outcome["unbegun"] = sequence.left_ids()
-                    sequence.left = 0
-                self._report(delivery_id, outcome)
+            for arrival in sequence:
+                self._turnstile.give_way(patient=is_patient)
+                if is_patient and sequence.recalls != self._recalls:
+                    reports.unbegun([arrival.delivery_id, *sequence.left_ids()])
+                    return
+                current_delivery.set(arrival)
+                began = time.monotonic()
+                more = self._outcome(arrival, is_answer_awaited=not is_patient)
+                now = time.monotonic()
+                if more is None:
+                    reports.returned(arrival.delivery_id, arrival.token, now - began, now)
+                    continue
+                outcome = {"status": "returned", "seconds": now - began, **more}
+                is_over = outcome["status"] != "returned"
+                if is_over and (unbegun := sequence.left_ids()):
+                    outcome["unbegun"] = unbegun
+                reports.ended(arrival.delivery_id, outcome)
+                if is_over:
+                    return
+            reports.flush()
         except OSError:
             # The main process is gone; whoever comes next finds them unfinished and runs them again.
             return
+        finally:
+            self._turnstile.leave()
 
-    def _report(self, delivery_id: int | None, outcome: Mapping[str, Any]) -> None:
-        if delivery_id is not None and outcome.keys() == _PLAIN and outcome["status"] == "returned":
-            self._link.send_returned(delivery_id, outcome["seconds"])
-        else:
-            self._link.send("done", {"plugin": self.name, "id": delivery_id, **outcome})
-
-    def _outcome(
-        self, facts: DeliveryFacts, expires_at: float | None, raw: bytes, *, is_answer_awaited: bool
-    ) -> dict[str, Any]:
-        current_plugin.set(self.name)
-        current_delivery.set(facts)
-        if expires_at is not None and time.time() > expires_at:
-            return {"status": "returned", "error": "expired before it could run", "seconds": 0.0}
-        began = time.monotonic()
+    def _outcome(self, arrival: Arrival, *, is_answer_awaited: bool) -> dict[str, Any] | None:
+        """Handle a delivery; return what is to be said of it besides that it returned, if anything."""
+        if arrival.expires_at is not None and time.time() > arrival.expires_at:
+            return {"error": "expired before it could run", "seconds": 0.0}
         event: Event | None = None
-        errors: Sequence[BaseException]
+        errors: Sequence[BaseException] = ()
         escaped: BaseException | None = None
+        more: dict[str, Any] = {}
         try:
-            event = codec.event_from(codec.decode_event(raw))
-            errors = self._dispatch(event, is_answer_awaited=is_answer_awaited)
+            event = codec.event_from(codec.decode_event(arrival.raw))
+            errors = self._dispatch(event, more, is_answer_awaited=is_answer_awaited)
         except BaseException as error:  # noqa: BLE001 - contains one delivery: sys.exit, a CancelledError
             errors = [escaped := error]
         if os.getpid() != self._pid:
@@ -288,16 +272,11 @@ class PluginRuntime:
         if escaped is not None:
             # What callbacks raise is logged by the hub, unless it is no Exception or no callback was reached.
             _logger.error("Delivery of an event failed", exc_info=escaped)
-        seconds = time.monotonic() - began
-        outcome: dict[str, Any] = {"status": "returned", "seconds": seconds}
-        left, self._uncommitted.count = getattr(self._uncommitted, "count", 0), 0
-        if left:
-            outcome["uncommitted"] = left
         if event is not None and event.is_stopped():
-            outcome["stopped"] = True
+            more["stopped"] = True
         if errors:
-            outcome.update(self._failure(event, errors))
-        return outcome
+            more.update(self._failure(event, errors))
+        return more or None
 
     def _failure(self, event: Event | None, errors: Sequence[BaseException]) -> dict[str, Any]:
         error_id = uuid.uuid4().hex[:8]
@@ -321,8 +300,10 @@ class PluginRuntime:
         except Exception as error:  # noqa: BLE001 - contains what a plugin made of its hub
             _logger.warning("The failure of an action could not be answered: %s", error)
 
-    def _dispatch(self, event: Event, *, is_answer_awaited: bool) -> list[BaseException]:
-        """Call the callbacks and return what they raised.
+    def _dispatch(
+        self, event: Event, more: dict[str, Any], *, is_answer_awaited: bool
+    ) -> Sequence[BaseException]:
+        """Call the callbacks and return what they raised; what they left uncommitted is counted in *more*.
 
         Where nobody waits for an answer, one that cannot be sent is no failure of a callback that has done
         its work: running it again would do that twice. The hub has logged it.
@@ -334,31 +315,34 @@ class PluginRuntime:
         with session.unit_of_work(f"{event['topic']} {event['id']}") as unit:
             try:
                 outcome = session.hosted_hub.dispatch(event)
-                if not outcome.failures:
-                    return []
-                done = {id(result.subscriber) for result in outcome.results}
-                return [
-                    failure.exception
-                    for failure in outcome.failures
-                    if is_answer_awaited or id(failure.subscriber) not in done
-                ]
             finally:
-                if unit.pending_count:
-                    self._uncommitted.count = unit.pending_count
-                    _logger.warning(
-                        "Callback for %s left %d operations uncommitted, rolled back: %s",
-                        event["topic"],
-                        unit.pending_count,
-                        unit.describe(),
-                    )
-                    unit.rollback()
+                if not unit.operations.is_empty:
+                    more["uncommitted"] = unit.pending_count
+                    self._roll_back(unit, event)
+        if not outcome.failures:
+            return ()
+        done = {id(result.subscriber) for result in outcome.results}
+        return [
+            failure.exception
+            for failure in outcome.failures
+            if is_answer_awaited or id(failure.subscriber) not in done
+        ]
+
+    def _roll_back(self, unit: UnitOfWork, event: Event) -> None:
+        _logger.warning(
+            "Callback for %s left %d operations uncommitted, rolled back: %s",
+            event["topic"],
+            unit.pending_count,
+            unit.describe(),
+        )
+        unit.rollback()
 
     def _dispatch_reply(self, raw: bytes) -> None:
         current_plugin.set(self.name)
         errors: Sequence[BaseException]
         try:
             event = codec.event_from(codec.decode_event(raw))
-            errors = self._dispatch(event, is_answer_awaited=False)
+            errors = self._dispatch(event, {}, is_answer_awaited=False)
         except BaseException as raised:  # noqa: BLE001 - contains a reply's callback
             errors = [raised]
         if os.getpid() != self._pid:

@@ -55,7 +55,8 @@ class HostedSession(Session):
     @property
     def delivery(self) -> DeliveryFacts | None:
         """The delivery that the current callback runs for; ``None`` outside of one."""
-        return current_delivery.get()
+        arrival = current_delivery.get()
+        return arrival.facts() if arrival is not None else None
 
     def _fetch_server_information(self) -> Any:
         return dict(self._bootstrap["server_information"])

@@ -13,7 +13,7 @@ from ftrackd.settings import PluginSettings
 
 from .recording import RunningHost, running_host
 
-# Tells when it begins; then does what the event says.
+# Tells when it begins, unless it is quick; then does what the event says.
 PLUGIN = """
 import os, pathlib, time
 import ftrack_api
@@ -23,13 +23,15 @@ VERSION = 1
 def register(session):
     def handle(event):
         data = event["data"]
-        session.event_hub.publish(
-            ftrack_api.event.base.Event(topic="test.began", data=dict(name=data["name"], version=VERSION))
-        )
+        if "name" in data:
+            session.event_hub.publish(
+                ftrack_api.event.base.Event(topic="test.began", data=dict(name=data["name"], version=VERSION))
+            )
         if "until" in data:
             while not pathlib.Path(data["until"]).exists():
                 time.sleep(0.005)
-        time.sleep(data.get("seconds", 0))
+        if "seconds" in data:
+            time.sleep(data["seconds"])
         if data.get("fails"):
             raise ValueError("as told")
         if data.get("kills"):
@@ -85,6 +87,33 @@ def test_when_one_ends_its_process_then_what_was_sent_ahead_did_not_begin(runnin
     os.kill(running.status("plugin").pid or 0, signal.SIGKILL)
     running.wait_statuses(sent, "died", "unbegun", "unbegun")
     assert began(running) == ["a", "b", "d"]
+
+
+def test_when_quick_ones_are_followed_by_a_fatal_one_then_none_of_them_is_blamed(
+    running: RunningHost,
+) -> None:
+    for quick in (0, 1, 2, 30):
+        sent = running.send_in_turn("plugin", *[{}] * quick, {"kills": True}, {})
+        running.wait_statuses(sent, *["returned"] * quick, "died", "unbegun")
+        generation = running.status("plugin").generation
+        running.host.reload("plugin")
+        running.wait_status(
+            "plugin", lambda status: status.generation > generation and status.state == "running"
+        )
+        assert running.run("plugin").status == "returned"
+
+
+def test_when_a_long_one_follows_quick_ones_then_those_are_reported_meanwhile(running: RunningHost) -> None:
+    go = running.folder / "go"
+    sent = running.send_in_turn("plugin", {}, {}, {}, {"until": str(go)}, {})
+    running.listener.wait_for(
+        lambda: running.statuses(sent) == ["returned"] * 3 + [None] * 2, what="the quick ones to be reported"
+    )
+    (callback,) = running.status("plugin").running
+    assert callback.delivery_id == sent[3]
+    go.touch()
+    running.wait_statuses(sent, *["returned"] * 5)
+    assert running.status("plugin").counters["returned"] == 5
 
 
 def test_when_the_first_hangs_then_it_is_the_one_that_is_shown_and_ended(limited: RunningHost) -> None:

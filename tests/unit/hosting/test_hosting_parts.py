@@ -65,10 +65,13 @@ def test_when_somebody_must_be_alone_then_running_work_ends_first_and_menus_are_
     inside, release, waiting = threading.Event(), threading.Event(), threading.Event()
 
     def work() -> None:
-        with turnstile.passing(patient=True):
-            inside.set()
-            release.wait(30)
-            log.append("work")
+        turnstile.enter(patient=True)
+        inside.set()
+        release.wait(30)
+        log.append("work")
+        turnstile.give_way(patient=True)
+        log.append("more work")
+        turnstile.leave()
 
     def alone() -> None:
         inside.wait(30)
@@ -83,19 +86,22 @@ def test_when_somebody_must_be_alone_then_running_work_ends_first_and_menus_are_
     deadline = time.monotonic() + 30
     while not turnstile._waiting and time.monotonic() < deadline:
         time.sleep(0.001)
-    with turnstile.passing(patient=False):
-        log.append("menu")
+    turnstile.enter(patient=False)
+    log.append("menu")
+    turnstile.leave()
     patient = threading.Thread(target=lambda: _pass(turnstile, log))
     patient.start()
     release.set()
     for thread in (*threads, patient):
         thread.join(30)
-    assert log == ["menu", "work", "alone", "patient"]
+    assert log[:3] == ["menu", "work", "alone"]
+    assert sorted(log[3:]) == ["more work", "patient"]
 
 
 def _pass(turnstile: Turnstile, log: list[str]) -> None:
-    with turnstile.passing(patient=True):
-        log.append("patient")
+    turnstile.enter(patient=True)
+    log.append("patient")
+    turnstile.leave()
 
 
 def test_when_a_lane_finishes_then_what_was_put_before_has_run() -> None:

@@ -48,7 +48,7 @@ def test_when_deliveries_returned_then_each_report_comes_out_in_its_place(
     link = Link(ours)
     for number, kind in enumerate(kinds):
         if kind == "returned":
-            link.send_returned(number, number / 2)
+            link.send_returned([(number, number / 2)])
         else:
             link.send("other", {"number": number})
     link.close()

@@ -70,7 +70,8 @@ class Watched:
         self.process = HostedProcess(
             self.loop, self.group, 1, {"plugin": 1}, **ignored, output=OutputLines(["plugin"], 100)
         )
-        self.link: socket.socket = self.process.take_child_link()
+        self.link: socket.socket
+        self.link, self.tally = self.process.take_child_ends()
         self.link.setblocking(False)
         self.group.current = self.process
         self.process.report = StartReport(modules={"plugin": ({"stage": "registered"},)})
@@ -104,6 +105,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
     one.process.close()
     one.loop.stop()
     one.link.close()
+    one.tally.close()
 
 
 def test_when_a_process_has_no_deliveries_then_it_is_asked_rarely(watched: Watched) -> None:
