@@ -169,8 +169,8 @@ class Units:
         """
         return _Entered(self, name)
 
-    def _open(self, name: str) -> UnitOfWork:
-        """Give the current thread a unit called `name`."""
+    def _open(self, name: str) -> tuple[UnitOfWork, list[UnitOfWork]]:
+        """Give the current thread a unit called `name`; return it and what the thread has entered."""
         here = self._here
         try:
             entered: list[UnitOfWork] = here.entered
@@ -184,11 +184,11 @@ class Units:
         else:
             unit.name, here.spare = name, None
         entered.append(unit)
-        return unit
+        return unit, entered
 
-    def _close(self, unit: UnitOfWork) -> None:
-        """Take `unit` from the current thread, which opened it."""
-        self._here.entered.remove(unit)
+    def _close(self, unit: UnitOfWork, entered: list[UnitOfWork]) -> None:
+        """Take `unit` from the thread that has `entered` it."""
+        entered.remove(unit)
         if unit.is_as_new:
             # After most callbacks it is, and to make another costs more.
             self._here.spare = unit
@@ -202,8 +202,8 @@ class _Entered(AbstractContextManager[UnitOfWork]):  # a generator's takes three
         self._name = name
 
     def __enter__(self) -> UnitOfWork:
-        self._unit = self._units._open(self._name)
+        self._unit, self._entered = self._units._open(self._name)
         return self._unit
 
     def __exit__(self, *_: object) -> None:
-        self._units._close(self._unit)
+        self._units._close(self._unit, self._entered)

@@ -95,6 +95,31 @@ def test_when_a_unit_rolls_back_then_others_keep_their_changes(
     assert task["description"] == "script"
 
 
+def test_when_a_unit_was_used_then_the_next_one_has_nothing_of_it(
+    session: Session, server: CannedServer
+) -> None:
+    task = _task(session, server)
+    for use in (lambda: None, lambda: session.create("Task"), lambda: session.recorded_operations.clear()):
+        with session.unit_of_work("first") as first:
+            mine = session.recorded_operations = type(first.operations)()
+            use()
+        with session.unit_of_work("second") as second:
+            assert (second.name, second.pending_count, second.describe()) == ("second", 0, "nothing")
+            assert second.operations is not mine
+            task["name"] = "lost"
+        with session.unit_of_work("third") as third:
+            assert (task["name"], third.pending_count) == ("anim", 0)
+
+
+def test_when_a_unit_ends_in_another_thread_then_that_is_no_error(session: Session) -> None:
+    entered = session.unit_of_work("lane")
+    entered.__enter__()
+    _in_thread(lambda: entered.__exit__(None, None, None))
+    with session.unit_of_work("next") as unit:
+        assert session.recorded_operations is unit.operations
+    assert session.recorded_operations is not unit.operations
+
+
 def test_when_units_are_nested_then_the_inner_one_counts(session: Session) -> None:
     with session.unit_of_work("outer") as outer:
         session.create("Task")
