@@ -80,7 +80,7 @@ queries = st.builds(
 
 
 @given(queries)
-@settings(max_examples=80)
+@settings(max_examples=50)
 def test_when_printed_and_parsed_then_tree_is_the_same(query: Query) -> None:
     text = print_query(query)
     assert parse(text) == query
