@@ -119,8 +119,8 @@ class Host:
     def deliver(self, plugin: str, *deliveries: HostedDelivery) -> None:
         """Send deliveries of one lane to *plugin*; their outcomes go to the listener. Does not wait.
 
-        Several are run in turn: the next begins when the one before returned and that is reported, after
-        one that ended otherwise none; the rest has the outcome ``unbegun``. Raises
+        Several are run in turn: the next begins when the one before returned and that is noted, after one
+        that ended otherwise none; the rest has the outcome ``unbegun``. Raises
         :class:`UnknownPluginError` for a name that is not hosted, and :class:`PluginNotRunningError` for a
         plugin without a process: the listener hears when it is ready.
         """

@@ -223,7 +223,7 @@ class PluginRuntime:
         self.session.hosted_hub.forget_guest(name)
 
     def _run(self, sequence: DeliverySequence) -> None:
-        """Run deliveries in turn, each reported before the next begins, until one did not return."""
+        """Run deliveries in turn, each noted or reported before the next begins, until one did not return."""
         reports, is_patient = self._reports[sequence.lane], sequence.is_patient
         current_plugin.set(self.name)
         self._turnstile.enter(patient=is_patient)
