@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -37,6 +37,8 @@ class _Entry:
 
 
 _by_order = attrgetter("order")
+#: So many are put in their places one by one, which is faster than to sort all of them.
+_FEW = 3
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -190,16 +192,23 @@ class SubscriptionIndex:
         bucket = self._topics.get(topic, _EMPTY) if topic.__class__ is str else _EMPTY
         anywhere = self._anywhere
         found = _matching(bucket.candidates(candidate), candidate)
+        # What comes from one sequence is in order.
+        is_ordered = not bucket.fields
         if anywhere.always or anywhere.fields:
-            found += _matching(anywhere.candidates(candidate), candidate)
+            others = _matching(anywhere.candidates(candidate), candidate)
+            if is_ordered and len(others) <= _FEW:
+                for entry in others:
+                    insort(found, entry, key=_by_order)
+            else:
+                found += others
+                is_ordered = False
+        if not is_ordered:
+            found.sort(key=_by_order)
         if not found:
             return []
         target = candidate.get("target")
         if target:
             found = _addressed(found, target)
-        if anywhere.always or anywhere.fields or bucket.fields:
-            # Otherwise all come from one sequence, which is in order.
-            found.sort(key=_by_order)
         return [entry.answer for entry in found]
 
     def _change(self, change: Callable[[], None]) -> None:
