@@ -36,25 +36,38 @@ def report(**values):
     print(json.dumps(values))
 
 
-def per_call(function, *, repeat=7, budget_s=0.25):
+def per_call(function):
     """Return the seconds that one call takes: the best of a few series, each long enough to be timed."""
+    return each_per_call(function)[0]
+
+
+def each_per_call(*functions, repeat=7, budget_s=0.25):
+    """Return the seconds that one call of each function takes, as :func:`per_call`.
+
+    Their series take turns: what is compared meets the same moments of the machine.
+    """
+    counts = [_count_of(function, budget_s / repeat / 2) for function in functions]
+    series = [
+        [_series(function, count) / count for function, count in zip(functions, counts, strict=True)]
+        for _ in range(repeat)
+    ]
+    return [min(times) for times in zip(*series, strict=True)]
+
+
+def _count_of(function, least_s):
+    """Return how many calls take as long as is needed to time them."""
     function()
     count = 1
-    while True:
-        begun = time.perf_counter()
-        for _ in range(count):
-            function()
-        passed = time.perf_counter() - begun
-        if passed > budget_s / repeat / 2:
-            break
+    while _series(function, count) <= least_s:
         count *= 2
-    series = []
-    for _ in range(repeat):
-        begun = time.perf_counter()
-        for _ in range(count):
-            function()
-        series.append((time.perf_counter() - begun) / count)
-    return min(series)
+    return count
+
+
+def _series(function, count):
+    begun = time.perf_counter()
+    for _ in range(count):
+        function()
+    return time.perf_counter() - begun
 
 
 def once(function):

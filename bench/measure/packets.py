@@ -58,9 +58,9 @@ def main():
                 return ftrack_api.event.base.Event(**decode())
 
         assert event()["in_reply_to_event"] is None
-        values[f"decode_{name}"] = client.per_call(decode)
-        values[f"event_{name}"] = client.per_call(event)
-        values[f"loads_{name}"] = client.per_call(lambda text=text: json.loads(text))
+        seconds = client.each_per_call(decode, event, lambda text=text: json.loads(text))
+        for kind, value in zip(("decode", "event", "loads"), seconds, strict=True):
+            values[f"{kind}_{name}"] = value
     client.report(**values)
 
 
