@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,7 +45,12 @@ def test_when_a_note_names_a_flight_then_all_before_it_have_returned(
     assert begun == {60, 61, *ids[len(expected) :][:1]}
 
 
-def test_when_one_process_notes_then_another_mapping_of_the_tally_shows_it_for_its_plugin_alone() -> None:
+@pytest.mark.parametrize("is_linux", [True, False])
+def test_when_one_process_notes_then_another_mapping_of_the_tally_shows_it_for_its_plugin_alone(
+    monkeypatch: pytest.MonkeyPatch, is_linux: bool
+) -> None:
+    if not is_linux:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
     descriptor = Tally.create(3)
     ours, theirs = Tally(descriptor), Tally(descriptor)
     os.close(descriptor)
