@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -21,6 +21,7 @@ from ftrackd.hosting import (
 )
 from ftrackd.hosting.host import Host
 from ftrackd.settings import GroupSettings, HostingSettings, PluginSettings
+from tests.unit.hosting.delivered import Delivered
 
 SERVER = ServerAccess("http://127.0.0.1:9", "tester", SecretStr("not-a-real-key"))
 
@@ -46,20 +47,6 @@ BOOTSTRAP = Bootstrap(
         _schema("User", "username"),
     ],
 )
-
-
-class Delivered(NamedTuple):
-    """An event for a plugin, as the daemon would pass it."""
-
-    delivery_id: int
-    token: int
-    lane: str
-    payload: bytes
-    replayed: bool = False
-    attempt: int = 1
-    expires_at: float | None = None
-    topic: str = ""
-    event_id: str = ""
 
 
 class RecordingListener:

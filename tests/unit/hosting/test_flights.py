@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -11,19 +10,7 @@ from hypothesis import strategies as st
 
 from ftrackd.hosting.flights import Flights
 from ftrackd.hosting.tally import Tally
-
-
-@dataclass(frozen=True)
-class Delivery:
-    delivery_id: int
-    token: int
-    lane: str = "event"
-    payload: bytes = b"{}"
-    replayed: bool = False
-    attempt: int = 1
-    expires_at: float | None = None
-    topic: str = ""
-    event_id: str = ""
+from tests.unit.hosting.delivered import Delivered
 
 
 @given(ids=st.lists(st.integers(1, 50), unique=True, max_size=12), data=st.data())
@@ -31,9 +18,9 @@ def test_when_a_note_names_a_flight_then_all_before_it_have_returned(
     ids: list[int], data: st.DataObject
 ) -> None:
     flights = Flights({"plugin": 1, "other": 1})
-    flights.add("plugin", "event", [Delivery(identifier, 100 + identifier) for identifier in ids])
-    flights.add("plugin", "interactive", [Delivery(60, 160, "interactive")])
-    flights.add("other", "event", [Delivery(61, 161)])
+    flights.add("plugin", "event", [Delivered(identifier, 100 + identifier) for identifier in ids])
+    flights.add("plugin", "interactive", [Delivered(60, 160, "interactive")])
+    flights.add("other", "event", [Delivered(61, 161)])
     noted = data.draw(st.integers(1, 61))
     expected = ids[: ids.index(noted) + 1] if noted in ids else []
     assert flights.until("plugin", noted, 100 + noted) == expected

@@ -6,7 +6,6 @@ import signal
 import socket
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import pytest
 
@@ -19,20 +18,7 @@ from ftrackd.hosting.process import HostedProcess, StartReport
 from ftrackd.hosting.restart import RestartPolicy
 from ftrackd.hosting.supervision import Supervision
 from ftrackd.settings import HostingSettings
-
-
-class Delivery(NamedTuple):
-    """What the daemon would pass."""
-
-    delivery_id: int
-    token: int = 1
-    lane: str = "event"
-    payload: bytes = b"{}"
-    replayed: bool = False
-    attempt: int = 1
-    expires_at: float | None = None
-    topic: str = "test.event"
-    event_id: str = "event"
+from tests.unit.hosting.delivered import Delivered
 
 
 class Control:
@@ -116,11 +102,11 @@ def test_when_a_process_has_no_deliveries_then_it_is_asked_rarely(watched: Watch
 
 def test_when_a_process_runs_something_or_did_since_then_it_is_asked_each_time(watched: Watched) -> None:
     assert watched.asked_after(0)
-    watched.process.deliver("plugin", [Delivery(7)])
+    watched.process.deliver("plugin", [Delivered(7)])
     assert [frame.kind for frame in watched.frames()] == ["deliver"]
     assert watched.asked_after(supervision.HEARTBEAT_S)
     assert watched.asked_after(supervision.HEARTBEAT_S)
-    watched.process.deliver("plugin", [Delivery(8)])
+    watched.process.deliver("plugin", [Delivered(8)])
     watched.process.landed([7, 8])
     watched.frames()
     assert watched.asked_after(supervision.HEARTBEAT_S)
